@@ -1,0 +1,44 @@
+#include "bindings/arrays.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace ravine::bindings {
+
+bool same_shape(py::handle a, py::handle b) {
+  const auto& x = fields(a);
+  const auto& y = fields(b);
+  return x.nd == y.nd && std::equal(x.dimensions, x.dimensions + x.nd, y.dimensions);
+}
+
+bool same_dtype(py::handle a, py::handle b) {
+  PyObject* x = fields(a).descr;
+  PyObject* y = fields(b).descr;
+  return x == y || py::handle(x).equal(py::handle(y));
+}
+
+bool same_order(py::handle a, py::handle b) {
+  return fields(a).flags & fields(b).flags & (c_contiguous | f_contiguous);
+}
+
+std::string describe(py::handle array) {
+  return py::str("{}, shape {}").format(array.attr("dtype"), array.attr("shape")).cast<std::string>();
+}
+
+Pinned::Pinned(py::array array, std::string label)
+    : array_(std::move(array)),
+      label_(std::move(label)),
+      dtype_(array_.itemsize() == 4 ? Dtype::float32 : Dtype::float64),
+      data_(fields(array_).data),
+      descr_(fields(array_).descr),
+      size_(size_of(array_)) {}
+
+void Pinned::throw_changed() const {
+  if (!(fields(array_).flags & writeable))
+    throw py::value_error(label_ + " has been made read-only; in-place updates need a writable array. Set " +
+                          "arr.flags.writeable = True, or give None as its gradient to leave it alone.");
+  throw py::value_error(label_ + " has been resized, retyped or moved since the optimizer was made (it is now " +
+                        describe(array_) + "). Make a new optimizer for the new array.");
+}
+
+}  // namespace ravine::bindings

@@ -1,0 +1,72 @@
+// NumPy arrays as a plan needs them. What is checked at every step costs a few nanoseconds an array.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <string>
+
+#include "loop/kernel.hpp"
+
+namespace ravine::bindings {
+
+namespace py = pybind11;
+
+inline const py::detail::PyArray_Proxy& fields(py::handle array) { return *py::detail::array_proxy(array.ptr()); }
+
+inline bool is_array(py::handle object) { return py::detail::npy_api::get().PyArray_Check_(object.ptr()); }
+
+enum Flag : int {
+  c_contiguous = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_,
+  f_contiguous = py::detail::npy_api::NPY_ARRAY_F_CONTIGUOUS_,
+  aligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_,
+  writeable = py::detail::npy_api::NPY_ARRAY_WRITEABLE_,
+};
+
+inline std::int64_t size_of(py::handle array) {
+  const auto& f = fields(array);
+  std::int64_t size = 1;
+  for (int axis = 0; axis < f.nd; ++axis) size *= f.dimensions[axis];
+  return size;
+}
+
+bool same_shape(py::handle a, py::handle b);
+bool same_dtype(py::handle a, py::handle b);
+
+// Whether elements that follow one another in memory are the same elements in both.
+bool same_order(py::handle a, py::handle b);
+
+// "float32, shape (2, 3)"
+std::string describe(py::handle array);
+
+// An array that steps write to, and what it was when Python checked it (ravine/_arrays.py).
+class Pinned {
+ public:
+  Pinned(py::array array, std::string label);
+
+  void* data() const { return data_; }
+  std::int64_t size() const { return size_; }
+  std::int64_t bytes() const { return size_ * (dtype_ == Dtype::float32 ? 4 : 8); }
+  Dtype dtype() const { return dtype_; }
+  const py::array& array() const { return array_; }
+  const std::string& label() const { return label_; }
+
+  // Throws if the array has been resized, retyped or made read-only since: its memory may be gone.
+  void check_unchanged() const {
+    const auto& f = fields(array_);
+    if (f.data != data_ || f.descr != descr_ || size_of(array_) != size_ || !(f.flags & writeable)) throw_changed();
+  }
+
+ private:
+  [[noreturn]] void throw_changed() const;
+
+  py::array array_;
+  std::string label_;
+  Dtype dtype_;
+  char* data_;
+  PyObject* descr_;
+  std::int64_t size_;
+};
+
+}  // namespace ravine::bindings

@@ -1,0 +1,23 @@
+#include <pybind11/stl.h>
+
+#include "bindings/register.hpp"
+#include "isa/select.hpp"
+#include "threads/threads.hpp"
+
+namespace ravine::bindings {
+
+namespace py = pybind11;
+
+void register_config(py::module_& module) {
+  isa::use_environment();
+  module.def("available_isas", &isa::available, "The instruction sets that can run here, the best last.");
+  module.def("isa", [] { return std::string(isa::active().isa); }, "The instruction set in use.");
+  module.def("use_isa", &isa::use, py::arg("name"), "Changes the instruction set in use.");
+  module.def("threading", [] { return std::string(threads::backend()); }, "The threading library.");
+  module.def("num_threads", &threads::count, "How many threads a large step is given.");
+  module.def("set_num_threads", &threads::set_count, py::arg("threads"), "Sets it; 0 for the default.");
+  module.attr("compiler") = RAVINE_COMPILER;
+  module.attr("flags") = RAVINE_FLAGS;
+}
+
+}  // namespace ravine::bindings

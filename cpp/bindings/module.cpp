@@ -1,0 +1,7 @@
+#include "bindings/register.hpp"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The compiled part of ravine. Use it through ravine.optim and ravine.config.";
+  ravine::bindings::register_config(module);
+  ravine::bindings::register_plan(module);
+}

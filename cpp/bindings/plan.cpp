@@ -1,0 +1,202 @@
+// The class Plan of Python: checks everything that comes, then makes one call to ravine::Plan a step.
+#include "plan/plan.hpp"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "bindings/arrays.hpp"
+#include "bindings/register.hpp"
+#include "plan/rule_table.hpp"
+
+namespace ravine::bindings {
+namespace {
+
+// Below this, releasing the interpreter lock costs more than the step.
+constexpr std::int64_t elements_worth_releasing = 1 << 12;
+
+int rule_index(const std::string& name) {
+  const auto& rules = rule_table();
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    if (name == rules[i].name) return int(i);
+  throw py::value_error("no rule is called '" + name + "'");
+}
+
+class PyPlan {
+ public:
+  PyPlan(std::string owner, const std::vector<py::array>& parameters, const std::vector<std::string>& labels,
+         const std::vector<int>& groups, py::array_t<std::int64_t> steps)
+      : owner_(std::move(owner)),
+        steps_(std::move(steps)),
+        states_(parameters.size()),
+        reordered_(parameters.size()),
+        gradients_(parameters.size()) {
+    if (labels.size() != parameters.size() || groups.size() != parameters.size() ||
+        std::size_t(steps_.size()) != parameters.size())
+      throw py::value_error("a plan needs one label, one group and one step count for each parameter");
+    std::vector<Plan::Tensor> tensors(parameters.size());
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      parameters_.emplace_back(parameters[i], owner_ + ": " + labels[i]);
+      tensors[i].arrays.parameter = parameters_[i].data();
+      tensors[i].size = parameters_[i].size();
+      tensors[i].dtype = parameters_[i].dtype();
+      tensors[i].group = groups[i];
+    }
+    const int group_count = groups.empty() ? 0 : 1 + *std::max_element(groups.begin(), groups.end());
+    plan_ = std::make_unique<Plan>(std::move(tensors), group_count, steps_.mutable_data());
+    find_written();
+  }
+
+  // Gives a group its rule, and each of its parameters the arrays of its state, in the rule's order.
+  void bind(int group, const std::string& rule, const std::vector<std::vector<py::array>>& states) {
+    const int index = rule_index(rule);
+    std::size_t member = 0;
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      Plan::Tensor& tensor = plan_->tensors[i];
+      if (tensor.group != group) continue;
+      const auto& arrays = states.at(member++);
+      if (arrays.size() != rule_table()[index].states.size())
+        throw py::value_error(rule + " keeps another number of states");
+      states_[i].clear();
+      for (std::size_t k = 0; k < arrays.size(); ++k) {
+        states_[i].emplace_back(arrays[k], parameters_[i].label() + ", state '" + rule_table()[index].states[k] + "',");
+        if (states_[i][k].size() != tensor.size || states_[i][k].dtype() != tensor.dtype)
+          throw py::value_error(states_[i][k].label() + " does not fit its parameter");
+        tensor.arrays.states[k] = states_[i][k].data();
+      }
+    }
+    plan_->groups.at(group).rule = index;
+    find_written();
+  }
+
+  void set(int group, const std::map<std::string, double>& hyper, bool decoupled, bool maximize) {
+    Hyper values;
+    for (const auto& [name, value] : hyper) {
+      const auto field = std::find_if(std::begin(hyper_fields), std::end(hyper_fields),
+                                      [&name = name](const HyperField& f) { return name == f.name; });
+      if (field == std::end(hyper_fields)) throw py::value_error("no rule uses a hyper-parameter '" + name + "'");
+      values.*(field->value) = value;
+    }
+    Plan::Group& target = plan_->groups.at(group);
+    target.hyper = values;
+    target.decay = values.weight_decay == 0 ? Decay::none : decoupled ? Decay::decoupled : Decay::coupled;
+    target.maximize = maximize;
+  }
+
+  void step(const py::sequence& gradients) {
+    py::object fast = py::reinterpret_steal<py::object>(PySequence_Fast(gradients.ptr(), "gradients must be a sequence"));
+    if (!fast) throw py::error_already_set();
+    const auto given = std::size_t(PySequence_Fast_GET_SIZE(fast.ptr()));
+    if (given != parameters_.size())
+      throw py::value_error(owner_ + ".step: got " + std::to_string(given) + " gradients for " +
+                            std::to_string(parameters_.size()) +
+                            " parameters; give one for each, None where there is none this time");
+    PyObject** items = PySequence_Fast_ITEMS(fast.ptr());
+    for (std::size_t i = 0; i < given; ++i) {
+      gradients_[i] = gradient_for(i, items[i]);
+      plan_->tensors[i].arrays.gradient = gradients_[i] ? fields(gradients_[i]).data : nullptr;
+    }
+    if (plan_->prepare() < elements_worth_releasing) {
+      plan_->run();
+    } else {
+      py::gil_scoped_release release;
+      plan_->run();
+    }
+    for (py::object& gradient : gradients_) gradient = py::object();
+  }
+
+ private:
+  struct Interval {
+    const char* begin;
+    const char* end;
+    const Pinned* array;
+  };
+
+  // An array with the gradient's values, laid out as the parameter, that stays valid while it is held. Null: none.
+  py::object gradient_for(std::size_t i, py::handle given) {
+    if (given.is_none()) return py::object();
+    const Pinned& parameter = parameters_[i];
+    parameter.check_unchanged();
+    for (const Pinned& state : states_[i]) state.check_unchanged();
+    py::object gradient = is_array(given)
+                              ? py::reinterpret_borrow<py::object>(given)
+                              : py::module_::import("ravine._arrays").attr("as_gradient")(given, parameter.label());
+    if (!same_dtype(gradient, parameter.array()) || !same_shape(gradient, parameter.array()))
+      throw py::value_error(parameter.label() + ": its gradient is " + describe(gradient) + "; expected " +
+                            describe(parameter.array()) + ". Convert it with grad.astype(...) or grad.reshape(...).");
+    if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array()))
+      return reordered(i, gradient);
+    check_overlap(parameter, gradient);
+    return gradient;
+  }
+
+  // The gradient copied into the parameter's memory order. The room for it is kept for the next step.
+  py::object reordered(std::size_t i, const py::object& gradient) {
+    const py::module_ numpy = py::module_::import("numpy");
+    py::object& room = reordered_[i];
+    if (!room || !same_order(room, parameters_[i].array()) || !same_shape(room, parameters_[i].array()))
+      room = numpy.attr("empty_like")(parameters_[i].array(), py::arg("subok") = false);
+    numpy.attr("copyto")(room, gradient);
+    return room;
+  }
+
+  void check_overlap(const Pinned& parameter, py::handle gradient) const {
+    const char* begin = fields(gradient).data;
+    const char* end = begin + parameter.bytes();
+    const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
+                                        [](const char* at, const Interval& interval) { return at < interval.end; });
+    if (after != written_.end() && after->begin < end)
+      throw py::value_error(parameter.label() + ": its gradient shares memory with " + after->array->label() +
+                            " which the step writes to. Pass a copy of the gradient.");
+  }
+
+  // All memory that a step writes to, in order of address. Python has made sure that none of it overlaps.
+  void find_written() {
+    written_.clear();
+    const auto add = [this](const Pinned& array) {
+      const auto* begin = static_cast<const char*>(array.data());
+      if (array.size() > 0) written_.push_back({begin, begin + array.bytes(), &array});
+    };
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      add(parameters_[i]);
+      for (const Pinned& state : states_[i]) add(state);
+    }
+    std::sort(written_.begin(), written_.end(), [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
+  }
+
+  std::string owner_;
+  py::array_t<std::int64_t> steps_;
+  std::vector<Pinned> parameters_;
+  std::vector<std::vector<Pinned>> states_;
+  std::vector<py::object> reordered_;
+  std::vector<py::object> gradients_;  // held during a step, while the interpreter may run other threads
+  std::vector<Interval> written_;
+  std::unique_ptr<Plan> plan_;
+};
+
+}  // namespace
+
+void register_plan(py::module_& module) {
+  module.def(
+      "rules",
+      [] {
+        py::dict result;
+        for (const RuleInfo& rule : rule_table()) result[rule.name] = py::tuple(py::cast(rule.states));
+        return result;
+      },
+      "Every update rule, with the names of the arrays it keeps beside each parameter.");
+
+  py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
+      .def(py::init<std::string, const std::vector<py::array>&, const std::vector<std::string>&,
+                    const std::vector<int>&, py::array_t<std::int64_t>>(),
+           py::arg("owner"), py::arg("parameters"), py::arg("labels"), py::arg("groups"),
+           py::arg("steps").noconvert())
+      .def("bind", &PyPlan::bind, py::arg("group"), py::arg("rule"), py::arg("states"))
+      .def("set", &PyPlan::set, py::arg("group"), py::arg("hyper"), py::arg("decoupled"), py::arg("maximize"))
+      .def("step", &PyPlan::step, py::arg("gradients"));
+}
+
+}  // namespace ravine::bindings

@@ -1,0 +1,11 @@
+// One registration function for each file of bindings.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace ravine::bindings {
+
+void register_config(pybind11::module_& module);
+void register_plan(pybind11::module_& module);
+
+}  // namespace ravine::bindings

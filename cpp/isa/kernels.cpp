@@ -1,0 +1,28 @@
+// Compiled once for each instruction set, with RAVINE_ISA naming it. Whatever an object made from this file shares with
+// another could be run on a machine that lacks its instructions, so all of it is in an anonymous namespace, no standard
+// container is included, and one table is exported (tests/test_binaries.py).
+#include "isa/table.hpp"
+#include "loop/elementwise.hpp"
+
+#define RAVINE_JOIN_(a, b) a##b
+#define RAVINE_JOIN(a, b) RAVINE_JOIN_(a, b)
+#define RAVINE_QUOTE_(a) #a
+#define RAVINE_QUOTE(a) RAVINE_QUOTE_(a)
+
+namespace ravine {
+namespace {
+
+template <template <class> class... Rules>
+constexpr Table table_of(RuleList<Rules...>) {
+  return {RAVINE_QUOTE(RAVINE_ISA),
+          {{{elementwise<Rules, float, Decay::none>, elementwise<Rules, double, Decay::none>},
+            {elementwise<Rules, float, Decay::coupled>, elementwise<Rules, double, Decay::coupled>},
+            {elementwise<Rules, float, Decay::decoupled>, elementwise<Rules, double, Decay::decoupled>}}...}};
+}
+
+}  // namespace
+
+extern const Table RAVINE_JOIN(table_, RAVINE_ISA);
+const Table RAVINE_JOIN(table_, RAVINE_ISA) = table_of(AllRules());
+
+}  // namespace ravine

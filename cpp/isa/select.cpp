@@ -1,0 +1,83 @@
+// Compiled without instruction-set flags: it runs before anybody knows what the machine can do.
+#include "isa/select.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+#if defined(_MSC_VER) && defined(RAVINE_X86_TABLES)
+#include <windows.h>
+#endif
+
+namespace ravine {
+
+extern const Table table_baseline;
+#if defined(RAVINE_X86_TABLES)
+extern const Table table_avx2;
+extern const Table table_avx512;
+#endif
+
+namespace isa {
+namespace {
+
+#if defined(RAVINE_X86_TABLES)
+#if defined(_MSC_VER)
+bool has_avx2() { return IsProcessorFeaturePresent(PF_AVX2_INSTRUCTIONS_AVAILABLE); }
+bool has_avx512() { return IsProcessorFeaturePresent(PF_AVX512F_INSTRUCTIONS_AVAILABLE); }
+#else
+bool has_avx2() { return __builtin_cpu_supports("avx2"); }
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+#endif
+
+std::vector<const Table*> tables() {
+  std::vector<const Table*> found = {&table_baseline};
+#if defined(RAVINE_X86_TABLES)
+  if (has_avx2()) found.push_back(&table_avx2);
+  if (has_avx2() && has_avx512()) found.push_back(&table_avx512);
+#endif
+  return found;
+}
+
+std::atomic<const Table*>& current() {
+  static std::atomic<const Table*> table = tables().back();
+  return table;
+}
+
+}  // namespace
+
+std::vector<std::string> available() {
+  std::vector<std::string> names;
+  for (const Table* table : tables()) names.emplace_back(table->isa);
+  return names;
+}
+
+const Table& active() { return *current().load(std::memory_order_relaxed); }
+
+void use(const std::string& name) {
+  std::string choices;
+  for (const Table* table : tables()) {
+    if (name == table->isa) {
+      current() = table;
+      return;
+    }
+    choices += (choices.empty() ? "'" : ", '") + std::string(table->isa) + "'";
+  }
+  throw std::invalid_argument("instruction set '" + name + "' cannot run on this machine; choose one of " + choices);
+}
+
+void use_environment() {
+  const char* name = std::getenv("RAVINE_ISA");
+  if (!name || !*name) return;
+  try {
+    use(name);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(std::string("RAVINE_ISA: ") + error.what() + ", or unset RAVINE_ISA");
+  }
+}
+
+}  // namespace isa
+}  // namespace ravine

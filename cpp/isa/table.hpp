@@ -1,0 +1,16 @@
+// The kernels of one instruction set.
+#pragma once
+
+#include "loop/kernel.hpp"
+#include "rules/rules.hpp"
+
+namespace ravine {
+
+struct Table {
+  const char* isa;
+  Kernel kernels[AllRules::size][decay_count][dtype_count];
+
+  Kernel kernel(int rule, Decay decay, Dtype dtype) const { return kernels[rule][int(decay)][int(dtype)]; }
+};
+
+}  // namespace ravine

@@ -1,0 +1,93 @@
+#include "plan/plan.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "isa/select.hpp"
+#include "plan/rule_table.hpp"
+#include "threads/threads.hpp"
+
+namespace ravine {
+namespace {
+
+// Below this a second thread costs more than it saves.
+constexpr std::int64_t elements_per_thread = 1 << 15;
+
+// Threads part at multiples of this within a tensor, so that they rarely share a cache line.
+constexpr std::int64_t elements_per_line = 16;
+
+double decay_coefficient(Decay decay, const Hyper& hyper) {
+  switch (decay) {
+    case Decay::coupled: return hyper.weight_decay;
+    case Decay::decoupled: return 1 - hyper.lr * hyper.weight_decay;
+    case Decay::none: break;
+  }
+  return 0;
+}
+
+Coefficients coefficients_of(const Plan::Group& group, std::int64_t t) {
+  Coefficients all{};
+  all.gradient_scale = group.maximize ? -1 : 1;
+  all.decay = decay_coefficient(group.decay, group.hyper);
+  rule_table()[group.rule].prepare(group.hyper, double(t), all.rule);
+  return all;
+}
+
+}  // namespace
+
+Plan::Plan(std::vector<Tensor> all, int group_count, std::int64_t* steps)
+    : tensors(std::move(all)), groups(group_count), steps_(steps) {
+  coefficients_.reserve(tensors.size());
+  jobs_.reserve(tensors.size());
+  starts_.reserve(tensors.size());
+}
+
+std::int64_t Plan::prepare() {
+  const Table& table = isa::active();
+  coefficients_.clear();
+  jobs_.clear();
+  starts_.clear();
+  total_ = 0;
+  int last_group = -1;
+  std::int64_t last_t = 0;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& tensor = tensors[i];
+    if (!tensor.arrays.gradient) continue;
+    const Group& group = groups[tensor.group];
+    const std::int64_t t = steps_[i] + 1;
+    if (tensor.group != last_group || t != last_t) {
+      coefficients_.push_back(coefficients_of(group, t));
+      last_group = tensor.group;
+      last_t = t;
+    }
+    jobs_.push_back({table.kernel(group.rule, group.decay, tensor.dtype), &coefficients_.back(), &tensor.arrays,
+                     tensor.size, &steps_[i]});
+    starts_.push_back(total_);
+    total_ += tensor.size;
+  }
+  return total_;
+}
+
+void Plan::run() {
+  const auto useful = std::max<std::int64_t>(1, total_ / elements_per_thread);
+  const int parts = int(std::min<std::int64_t>(threads::count(), useful));
+  threads::run(parts, [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
+  for (const Job& job : jobs_) *job.steps += 1;
+}
+
+// Updates the elements [begin, end) of the run of all jobs.
+void Plan::update(std::int64_t begin, std::int64_t end) const {
+  auto index = std::size_t(std::upper_bound(starts_.begin(), starts_.end(), begin) - starts_.begin());
+  for (index -= index > 0; index < jobs_.size() && starts_[index] < end; ++index) {
+    const Job& job = jobs_[index];
+    const auto boundary = [&](std::int64_t position) {
+      const std::int64_t local = position - starts_[index];
+      if (local <= 0) return std::int64_t(0);
+      if (local >= job.size) return job.size;
+      return local / elements_per_line * elements_per_line;
+    };
+    job.kernel(*job.coefficients, *job.arrays, boundary(begin), boundary(end));
+  }
+}
+
+}  // namespace ravine

@@ -1,0 +1,58 @@
+// All tensors of an optimizer as one piece of work. Knows nothing of Python.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "isa/table.hpp"
+
+namespace ravine {
+
+class Plan {
+ public:
+  struct Tensor {
+    Arrays arrays{};  // a null gradient leaves the tensor alone
+    std::int64_t size = 0;
+    Dtype dtype = Dtype::float32;
+    int group = 0;
+  };
+
+  struct Group {
+    int rule = -1;
+    Decay decay = Decay::none;
+    bool maximize = false;
+    Hyper hyper;
+  };
+
+  std::vector<Tensor> tensors;
+  std::vector<Group> groups;
+
+  // `steps` counts the steps of each tensor; the caller keeps it alive.
+  Plan(std::vector<Tensor> tensors, int groups, std::int64_t* steps);
+
+  // Gathers the tensors that have a gradient and the coefficients of their next step. Returns their number of elements.
+  std::int64_t prepare();
+
+  // Updates what prepare() gathered, then advances the step counts.
+  void run();
+
+ private:
+  struct Job {
+    Kernel kernel;
+    const Coefficients* coefficients;
+    const Arrays* arrays;
+    std::int64_t size;
+    std::int64_t* steps;
+  };
+
+  void update(std::int64_t begin, std::int64_t end) const;
+
+  std::int64_t* steps_;
+  // Their room is reserved once: a step allocates nothing.
+  std::vector<Coefficients> coefficients_;
+  std::vector<Job> jobs_;
+  std::vector<std::int64_t> starts_;  // of each job in the run of all elements
+  std::int64_t total_ = 0;
+};
+
+}  // namespace ravine

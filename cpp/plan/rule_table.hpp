@@ -1,0 +1,20 @@
+// What is known of each rule beside its kernels, in the order of AllRules.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "loop/kernel.hpp"
+#include "rules/hyper.hpp"
+
+namespace ravine {
+
+struct RuleInfo {
+  const char* name;
+  std::vector<std::string> states;
+  void (*prepare)(const Hyper&, double t, double* coefficients);
+};
+
+const std::vector<RuleInfo>& rule_table();
+
+}  // namespace ravine

@@ -1,0 +1,77 @@
+#pragma once
+
+#include "rules/arithmetic.hpp"
+#include "rules/hyper.hpp"
+#include "rules/names.hpp"
+
+namespace ravine {
+namespace {  // see rules.hpp
+
+// RMSprop (Tieleman & Hinton 2012, lecture 6e); centered: Graves 2013, equations 38 to 45.
+//   v <- alpha v + (1 - alpha) g^2
+//   u  = g / (sqrt(v + eps_root) + eps)        centered: v - a^2 for v, where a <- alpha a + (1 - alpha) g
+//   p <- p - lr u                              with momentum: b <- momentum b + u;  p <- p - lr b
+template <class V>
+struct RMSprop {
+  static constexpr const char* name = "rmsprop";
+  static constexpr auto states = names("square_avg");
+  V lr, alpha, one_minus_alpha, eps, eps_root, momentum;
+
+  static RMSprop prepare(const Hyper& h, double /*t*/) {
+    return {h.lr, h.alpha, 1 - h.alpha, h.eps, h.eps_root, h.momentum};
+  }
+
+  V scaled(V g, V v) const { return g / (sqrt_(v + eps_root) + eps); }
+
+  V plain(V g, V& v) const {
+    v = alpha * v + one_minus_alpha * (g * g);
+    return scaled(g, v);
+  }
+
+  V centered(V g, V& v, V& a) const {
+    v = alpha * v + one_minus_alpha * (g * g);
+    a = alpha * a + one_minus_alpha * g;
+    return scaled(g, max_(V(0), v - a * a));  // rounding can leave the variance just below 0
+  }
+
+  void operator()(V& p, V g, V& v) const { p -= lr * plain(g, v); }
+};
+
+template <class V>
+struct RMSpropMomentum : RMSprop<V> {
+  static constexpr const char* name = "rmsprop_momentum";
+  static constexpr auto states = names("square_avg", "momentum_buffer");
+
+  static RMSpropMomentum prepare(const Hyper& h, double t) { return {RMSprop<V>::prepare(h, t)}; }
+
+  void operator()(V& p, V g, V& v, V& b) const {
+    b = this->momentum * b + this->plain(g, v);
+    p -= this->lr * b;
+  }
+};
+
+template <class V>
+struct RMSpropCentered : RMSprop<V> {
+  static constexpr const char* name = "rmsprop_centered";
+  static constexpr auto states = names("square_avg", "grad_avg");
+
+  static RMSpropCentered prepare(const Hyper& h, double t) { return {RMSprop<V>::prepare(h, t)}; }
+
+  void operator()(V& p, V g, V& v, V& a) const { p -= this->lr * this->centered(g, v, a); }
+};
+
+template <class V>
+struct RMSpropCenteredMomentum : RMSprop<V> {
+  static constexpr const char* name = "rmsprop_centered_momentum";
+  static constexpr auto states = names("square_avg", "grad_avg", "momentum_buffer");
+
+  static RMSpropCenteredMomentum prepare(const Hyper& h, double t) { return {RMSprop<V>::prepare(h, t)}; }
+
+  void operator()(V& p, V g, V& v, V& a, V& b) const {
+    b = this->momentum * b + this->centered(g, v, a);
+    p -= this->lr * b;
+  }
+};
+
+}  // namespace
+}  // namespace ravine

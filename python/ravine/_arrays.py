@@ -1,0 +1,116 @@
+"""What counts as an array, and whether it can be updated in place. Nothing here ever copies."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(value: object) -> np.ndarray[Any, Any] | None:
+    """Return `value` as a NumPy array over the same memory, or None where there is no such memory.
+
+    Understands NumPy arrays, the array interface, the buffer protocol and DLPack (torch CPU tensors, JAX arrays).
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, np.generic):  # a NumPy scalar exposes the array interface of a temporary
+        return None
+    if hasattr(value, "__array_interface__"):
+        return np.asarray(value)
+    if hasattr(value, "__dlpack__"):
+        return _from_dlpack(value)
+    try:
+        return np.asarray(memoryview(value))  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _from_dlpack(value: Any) -> np.ndarray[Any, Any]:
+    try:
+        array = np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise TypeError(f"cannot see the memory of {_kind(value)}: {error}") from error
+    if not array.flags.writeable and hasattr(value, "__array__"):
+        # NumPy before 2.1 marks what comes through DLPack as read-only, whatever it is.
+        other = np.asarray(value)
+        if address(other) == address(array):
+            return other
+    return array
+
+
+def address(array: np.ndarray[Any, Any]) -> int:
+    """Where the array's memory begins."""
+    return int(array.__array_interface__["data"][0])
+
+
+def describe(value: object) -> str:
+    """Return 'float32, shape (10,)' for an array, and the type's name for anything else."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}, shape {value.shape}"
+    return _kind(value)
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def parameter_array(owner: str, label: str, value: object) -> np.ndarray[Any, Any]:
+    """Return the array to update for `value`, or raise an error that names it and the way out."""
+    where = f"{owner}: {label}"
+    array = as_array(value)
+    if array is None:
+        raise TypeError(
+            f"{where} is a {_kind(value)}; expected a NumPy array, a Parameter, or anything that exposes writable CPU "
+            "memory. Convert it once with np.array(..., dtype=np.float32) and keep that array: it is updated in place."
+        )
+    where = f"{owner}: {label} ({describe(array)})"
+    if array.dtype not in SUPPORTED:
+        hint = "its bytes are swapped" if array.dtype.newbyteorder() in SUPPORTED else f"{array.dtype} is not supported"
+        raise TypeError(f"{where}: {hint}; expected native float32 or float64. Convert it with arr.astype(np.float32).")
+    if array.ndim == 0:
+        raise ValueError(f"{where} is 0-d; expected at least one dimension. Keep the number in an array of shape (1,).")
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        raise ValueError(
+            f"{where} is not contiguous (strides {array.strides}); expected C or Fortran order. Pass the whole array, "
+            "or a copy made with np.ascontiguousarray(...), which is then updated instead."
+        )
+    if not array.flags.aligned:
+        raise ValueError(f"{where} is not aligned to its element size; pass a copy made with arr.copy().")
+    if not array.flags.writeable:
+        raise ValueError(
+            f"{where} is read-only; in-place updates need a writable array. "
+            "Pass a copy, or set arr.flags.writeable = True."
+        )
+    return array
+
+
+def check_overlap(owner: str, labels: Sequence[str], arrays: Sequence[np.ndarray[Any, Any]]) -> None:
+    """Raise an error that names two contiguous arrays which share memory, if any do."""
+    spans = sorted(
+        ((address(array), address(array) + array.nbytes, i) for i, array in enumerate(arrays) if array.nbytes),
+        key=operator.itemgetter(0),
+    )
+    reach = -1  # how far the arrays seen so far extend, and which of them does
+    last = -1
+    for begin, end, i in spans:
+        if begin < reach:
+            first, second = sorted((last, i))
+            what = "are the same array" if arrays[first] is arrays[second] else "share memory"
+            raise ValueError(
+                f"{owner}: {labels[first]} and {labels[second]} {what}; each element may be updated once a step. "
+                "Pass every array once, and give tied weights the sum of their gradients."
+            )
+        reach, last = end, i
+
+
+def as_gradient(value: object, label: str) -> np.ndarray[Any, Any]:
+    """Return a gradient that is no NumPy array as one. Called by the compiled part at a step."""
+    array = as_array(value)
+    if array is None:
+        raise TypeError(f"{label}: its gradient is a {_kind(value)}; expected an array, or None where there is none.")
+    return array

@@ -1,0 +1,36 @@
+"""The command `ravine`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ravine import config
+from ravine._extras import MissingExtraError
+from ravine.benchmark import command as benchmark
+from ravine.demo import digits
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    config.show()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    parser = argparse.ArgumentParser(prog="ravine", description="torch.optim for NumPy: demonstrations and measurements")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="see ravine at work")
+    digits.add_parser(demo.add_subparsers(required=True, metavar="DEMO"))
+    benchmark.add_parser(commands)
+    info = commands.add_parser("info", help="print versions, instruction set and threads")
+    info.set_defaults(run=_info)
+
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (MissingExtraError, ValueError) as error:
+        print(f"ravine: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,74 @@
+"""What runs on this machine, and how to choose it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+
+from ravine import _core
+
+__all__ = ["available_isas", "get_isa", "get_num_threads", "set_isa", "set_num_threads", "show"]
+
+
+def available_isas() -> list[str]:
+    """Return the instruction sets that this machine can run, the best last."""
+    return _core.available_isas()
+
+
+def get_isa() -> str:
+    """Return the instruction set in use: the best available, or what `RAVINE_ISA` or `set_isa` chose."""
+    return _core.isa()
+
+
+def set_isa(name: str) -> None:
+    """Use the kernels of another instruction set from the next step on; every one gives the same bits.
+
+    Raises:
+        ValueError: the machine cannot run it; the message lists those it can.
+    """
+    _core.use_isa(name)
+
+
+def get_num_threads() -> int:
+    """Return how many threads a large step is given."""
+    return _core.num_threads()
+
+
+def set_num_threads(threads: int | None) -> None:
+    """Set how many threads a large step is given; the results have the same bits for any number.
+
+    Args:
+        threads: 1 or more, or None for the default: `RAVINE_THREADS` where it is set, else what the threading library
+            offers (OpenMP: `OMP_NUM_THREADS`, the CPUs this process may use, limits set through threadpoolctl).
+
+    Raises:
+        ValueError: `threads` is not a whole number, 1 or more.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"set_num_threads: threads={threads!r}; expected a whole number, 1 or more, or None.")
+    _core.set_num_threads(threads or 0)
+
+
+def info() -> dict[str, Any]:
+    """Return what `show` prints."""
+    from ravine import __version__
+
+    return {
+        "ravine": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": f"{sys.platform} {platform.machine()}",
+        "instruction set": f"{get_isa()} (available: {', '.join(available_isas())})",
+        "threads": f"{get_num_threads()} ({_core.threading()})",
+        "compiler": _core.compiler,
+        "flags": _core.flags,
+    }
+
+
+def show() -> None:
+    """Print the versions, instruction set, threads and compiler flags in use."""
+    for key, value in info().items():
+        print(f"{key:16}{value}")

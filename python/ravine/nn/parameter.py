@@ -1,0 +1,112 @@
+"""A parameter: an array and its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ravine._arrays import as_array, describe, parameter_array
+
+Array = np.ndarray[Any, Any]
+
+
+class Parameter:
+    """An array that an optimizer updates, together with its gradient.
+
+    `p.data` is the very array that was given, so whoever holds that array sees every update. `p.grad` is an array of
+    zeros of the same shape, dtype and memory order, made when it is first asked for: add to it in place, or assign
+    another array, or None for "no gradient this time".
+
+    Args:
+        data: array of float32 or float64, at least 1-d, contiguous and writable; never copied.
+        name: shown in error messages, and the key of its gradient where gradients come as a dict.
+        requires_grad: with False the gradient starts as None, and optimizers leave the parameter alone.
+
+    Raises:
+        TypeError: `data` is not an array of float32 or float64.
+        ValueError: `data` cannot be updated in place (read-only, strided, 0-d).
+
+    >>> w = np.zeros((2, 3), np.float32)
+    >>> p = Parameter(w, name="w")
+    >>> p.data is w, p.grad.shape
+    (True, (2, 3))
+    """
+
+    __slots__ = ("__weakref__", "_data", "_grad", "_pending", "name")
+
+    def __init__(self, data: object, name: str | None = None, requires_grad: bool = True) -> None:
+        self._data = parameter_array("Parameter", f"data ({name!r})" if name else "data", data)
+        self._grad: Array | None = None
+        self._pending = requires_grad
+        self.name = name
+
+    @property
+    def data(self) -> Array:
+        """The array itself."""
+        return self._data
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient, or None."""
+        if self._pending:
+            self._grad = np.zeros_like(self._data, subok=False)
+            self._pending = False
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        array = None if value is None else as_array(value)
+        if value is not None and (array is None or array.shape != self.shape or array.dtype != self.dtype):
+            came = describe(value if array is None else array)
+            raise ValueError(
+                f"Parameter{f' {self.name!r}' if self.name else ''}: grad is {came}; expected {describe(self._data)}. "
+                "Convert it with grad.astype(...) or grad.reshape(...)."
+            )
+        self._grad = array
+        self._pending = False
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Fill the gradient with zeros in place, or drop it."""
+        if set_to_none:
+            self.grad = None
+        elif self._grad is not None:
+            if self._grad.flags.writeable:
+                self._grad.fill(0)
+            else:
+                self._grad = np.zeros_like(self._data, subok=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the array."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions of the array."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements of the array."""
+        return self._data.size
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Let NumPy functions and operators take the parameter for its array."""
+        if dtype is None or np.dtype(dtype) == self.dtype:
+            return self._data.copy() if copy else self._data
+        if copy is False:
+            raise ValueError(f"Parameter: cannot give {self.dtype} as {np.dtype(dtype)} without a copy")
+        return self._data.astype(dtype)
+
+    def __repr__(self) -> str:
+        name = f", name={self.name!r}" if self.name else ""
+        return f"Parameter({np.array2string(self._data, prefix='Parameter(')}, dtype={self.dtype}{name})"
