@@ -25,8 +25,9 @@ std::string describe(py::handle array) {
   return py::str("{}, shape {}").format(array.attr("dtype"), array.attr("shape")).cast<std::string>();
 }
 
-Pinned::Pinned(py::array array, std::string label)
+Pinned::Pinned(py::array array, std::string owner, std::string label)
     : array_(std::move(array)),
+      owner_(std::move(owner)),
       label_(std::move(label)),
       dtype_(array_.itemsize() == 4 ? Dtype::float32 : Dtype::float64),
       data_(fields(array_).data),
@@ -35,9 +36,9 @@ Pinned::Pinned(py::array array, std::string label)
 
 void Pinned::throw_changed() const {
   if (!(fields(array_).flags & writeable))
-    throw py::value_error(label_ + " has been made read-only; in-place updates need a writable array. Set " +
+    throw py::value_error(owner_ + ": " + label_ + " has been made read-only; in-place updates need a writable array. Set " +
                           "arr.flags.writeable = True, or give None as its gradient to leave it alone.");
-  throw py::value_error(label_ + " has been resized, retyped or moved since the optimizer was made (it is now " +
+  throw py::value_error(owner_ + ": " + label_ + " has been resized, retyped or moved since the optimizer was made (it is now " +
                         describe(array_) + "). Make a new optimizer for the new array.");
 }
 

@@ -43,7 +43,8 @@ std::string describe(py::handle array);
 // An array that steps write to, and what it was when Python checked it (ravine/_arrays.py).
 class Pinned {
  public:
-  Pinned(py::array array, std::string label);
+  // `label` is how messages call it, `owner` the optimizer that they come from.
+  Pinned(py::array array, std::string owner, std::string label);
 
   void* data() const { return data_; }
   std::int64_t size() const { return size_; }
@@ -62,6 +63,7 @@ class Pinned {
   [[noreturn]] void throw_changed() const;
 
   py::array array_;
+  std::string owner_;
   std::string label_;
   Dtype dtype_;
   char* data_;

@@ -39,7 +39,7 @@ class PyPlan {
       throw py::value_error("a plan needs one label, one group and one step count for each parameter");
     std::vector<Plan::Tensor> tensors(parameters.size());
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      parameters_.emplace_back(parameters[i], owner_ + ": " + labels[i]);
+      parameters_.emplace_back(parameters[i], owner_, labels[i]);
       tensors[i].arrays.parameter = parameters_[i].data();
       tensors[i].size = parameters_[i].size();
       tensors[i].dtype = parameters_[i].dtype();
@@ -62,7 +62,8 @@ class PyPlan {
         throw py::value_error(rule + " keeps another number of states");
       states_[i].clear();
       for (std::size_t k = 0; k < arrays.size(); ++k) {
-        states_[i].emplace_back(arrays[k], parameters_[i].label() + ", state '" + rule_table()[index].states[k] + "',");
+        states_[i].emplace_back(arrays[k], owner_,
+                                "state '" + rule_table()[index].states[k] + "' of " + parameters_[i].label());
         if (states_[i][k].size() != tensor.size || states_[i][k].dtype() != tensor.dtype)
           throw py::value_error(states_[i][k].label() + " does not fit its parameter");
         tensor.arrays.states[k] = states_[i][k].data();
@@ -123,9 +124,9 @@ class PyPlan {
     for (const Pinned& state : states_[i]) state.check_unchanged();
     py::object gradient = is_array(given)
                               ? py::reinterpret_borrow<py::object>(given)
-                              : py::module_::import("ravine._arrays").attr("as_gradient")(given, parameter.label());
+                              : py::module_::import("ravine._arrays").attr("as_gradient")(given, owner_ + ": " + parameter.label());
     if (!same_dtype(gradient, parameter.array()) || !same_shape(gradient, parameter.array()))
-      throw py::value_error(parameter.label() + ": its gradient is " + describe(gradient) + "; expected " +
+      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient is " + describe(gradient) + "; expected " +
                             describe(parameter.array()) + ". Convert it with grad.astype(...) or grad.reshape(...).");
     if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array()))
       return reordered(i, gradient);
@@ -149,8 +150,8 @@ class PyPlan {
     const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
                                         [](const char* at, const Interval& interval) { return at < interval.end; });
     if (after != written_.end() && after->begin < end)
-      throw py::value_error(parameter.label() + ": its gradient shares memory with " + after->array->label() +
-                            " which the step writes to. Pass a copy of the gradient.");
+      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient shares memory with " + after->array->label() +
+                            ", which the step writes to. Pass a copy of the gradient.");
   }
 
   // All memory that a step writes to, in order of address. Python has made sure that none of it overlaps.

@@ -37,7 +37,7 @@ void run(const Coefficients& coefficients, const Arrays& arrays, std::int64_t be
     V p = parameter[i];
     V g = scale * gradient[i];
     if constexpr (decay == Decay::coupled) g += c * p;
-    if constexpr (decay == Decay::decoupled) p *= c;
+    if constexpr (decay == Decay::decoupled) p -= c * p;
     rule(p, g, states[state][i]...);
     parameter[i] = p;
   }

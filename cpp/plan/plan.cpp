@@ -19,7 +19,7 @@ constexpr std::int64_t elements_per_line = 16;
 double decay_coefficient(Decay decay, const Hyper& hyper) {
   switch (decay) {
     case Decay::coupled: return hyper.weight_decay;
-    case Decay::decoupled: return 1 - hyper.lr * hyper.weight_decay;
+    case Decay::decoupled: return hyper.lr * hyper.weight_decay;  // 1 minus it would round worse
     case Decay::none: break;
   }
   return 0;

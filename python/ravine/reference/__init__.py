@@ -1,0 +1,17 @@
+"""Every update rule in plain NumPy, to be read beside its formula: the specification of the compiled kernels.
+
+A function here makes one step of the optimizer of the same name, for one parameter:
+
+    adam(p, g, state, lr=1e-3, betas=(0.9, 0.999), ...)
+
+`p` is updated in place, `g` is its gradient, and `state` a dict that starts empty and comes back like
+`optimizer.state[p]`. Hyper-parameters are prepared in Python floats, which are doubles, and rounded once to the dtype
+of `p`; everything after that is done in this dtype. The kernels give the same bits.
+"""
+
+from ravine.reference.adagrad import adagrad
+from ravine.reference.adam import adam, adamw
+from ravine.reference.rmsprop import rmsprop
+from ravine.reference.sgd import sgd
+
+__all__ = ["adagrad", "adam", "adamw", "rmsprop", "sgd"]

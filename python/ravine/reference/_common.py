@@ -1,0 +1,29 @@
+"""What the rules share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+State = dict[str, Any]
+
+
+def next_step(state: State) -> int:
+    """Count the step: t = 1, 2, ..."""
+    state["step"] = state.get("step", 0) + 1
+    return int(state["step"])
+
+
+def state_array(state: State, name: str, p: Array, initial: float = 0.0) -> Array:
+    """Return an array of the state, made like `p` at the first step."""
+    if name not in state:
+        state[name] = np.full_like(p, initial)
+    return np.asarray(state[name])
+
+
+def descent(p: Array, g: Array, maximize: bool, weight_decay: float) -> Array:
+    """Return the gradient to descend, with the L2 penalty's."""
+    g = -g if maximize else g
+    return g + p.dtype.type(weight_decay) * p if weight_decay else g

@@ -1,0 +1,47 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ravine.reference._common import Array, State, descent, next_step, state_array
+
+
+def adam(
+    p: Array,
+    g: Array,
+    state: State,
+    *,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    amsgrad: bool = False,
+    maximize: bool = False,
+    decoupled_weight_decay: bool = False,
+    eps_root: float = 0.0,
+) -> None:
+    """Kingma & Ba 2015, algorithm 1; amsgrad: Reddi et al. 2018; decoupled decay: Loshchilov & Hutter 2019."""
+    f = p.dtype.type
+    beta1, beta2 = betas
+    t = next_step(state)
+    g = descent(p, g, maximize, 0.0 if decoupled_weight_decay else weight_decay)
+    if decoupled_weight_decay and weight_decay:
+        p -= f(lr * weight_decay) * p
+    m = state_array(state, "exp_avg", p)
+    v = state_array(state, "exp_avg_sq", p)
+    m += f(1 - beta1) * (g - m)
+    v[...] = f(beta2) * v + f(1 - beta2) * (g * g)
+    if amsgrad:
+        v_max = state_array(state, "max_exp_avg_sq", p)
+        v_max[...] = np.where(v_max > v, v_max, v)
+        v = v_max
+    root = np.sqrt(v * f(1 / (1 - beta2**t)) + f(eps_root))
+    p -= f(lr / (1 - beta1**t)) * m / (root + f(eps))
+
+
+def adamw(p: Array, g: Array, state: State, *, weight_decay: float = 1e-2, **hyper: Any) -> None:
+    """Loshchilov & Hutter 2019, algorithm 2."""
+    adam(p, g, state, weight_decay=weight_decay, decoupled_weight_decay=True, **hyper)

@@ -1,0 +1,53 @@
+"""Nothing public goes untested: whoever adds an optimizer or a rule adds it to the table of cases and to reference/."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+from cases import CASES
+
+from ravine import _core, optim, reference
+
+PUBLIC = {
+    name
+    for name in optim.__all__
+    if inspect.isclass(getattr(optim, name)) and issubclass(getattr(optim, name), optim.Optimizer)
+} - {"Optimizer"}
+
+
+def test_every_public_optimizer_is_in_the_table():
+    assert {case.name for case in CASES} == PUBLIC
+
+
+def test_every_public_optimizer_has_a_reference_and_a_golden_file():
+    assert set(reference.__all__) == {name.lower() for name in PUBLIC}
+    assert {path.stem for path in (Path(__file__).parent / "golden").glob("*.npz")} == PUBLIC
+
+
+def test_every_case_has_configurations_and_errors():
+    for case in CASES:
+        assert {} in case.configs, case.name
+        assert case.errors, case.name
+
+
+def test_every_rule_is_used_by_some_configuration():
+    used = set()
+    for case in CASES:
+        for settings in case.configs:
+            optimizer = case.optimizer([np.zeros(1)], **settings)
+            rule = optimizer._rule(optimizer.defaults)
+            assert rule.name in case.optimizer._rules
+            used.add(rule.name)
+    assert used == set(_core.rules())
+
+
+def test_reference_and_optimizer_have_the_same_defaults():
+    for case in CASES:
+        p, q, g = np.ones(3), np.ones(3), np.array([0.1, -2.0, 3.0])
+        optimizer, state = case.optimizer([p]), {}
+        for _ in range(3):
+            optimizer.step([g])
+            case.reference(q, g, state)
+        np.testing.assert_array_equal(p, q)

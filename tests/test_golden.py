@@ -1,0 +1,66 @@
+"""The optimizers give what torch 2.13.0 gave in float64: tests/golden/generate.py made the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import CASES, id_of
+
+GOLDEN = Path(__file__).parent / "golden"
+TORCH_CONFIGS = [(case, i, config) for case in CASES for i, config in enumerate(case.torch_configs)]
+IDS = [f"{case.name}-{id_of(config)}" for case, _, config in TORCH_CONFIGS]
+STEPS, LATE, LR_FACTOR = 50, 6, 0.98  # as in generate.py
+
+
+def run(case, config, golden, dtype):
+    """Return our parameters and states after the steps, and how far each parameter went."""
+    params = {key: golden[f"start/{key}"].astype(dtype) for key in ("w", "b")}
+    grads = {key: golden[f"grads/{key}"].astype(dtype) for key in params}
+    optimizer = case.optimizer(params, **config)
+    lr = optimizer.param_groups[0]["lr"]
+    largest = {key: np.abs(p) for key, p in params.items()}
+    for t in range(STEPS):
+        optimizer.param_groups[0]["lr"] = lr * LR_FACTOR**t
+        optimizer.step({"w": grads["w"][t], "b": None if t < LATE else grads["b"][t]})
+        largest = {key: np.maximum(largest[key], np.abs(p)) for key, p in params.items()}
+    result = dict(params)
+    for key, p in params.items():
+        state = dict(optimizer.state[p])
+        assert state.pop("step") == (STEPS if key == "w" else STEPS - LATE)
+        result |= {f"{key}.{name}": value for name, value in state.items()}
+    return result, largest
+
+
+@pytest.fixture(scope="module")
+def files():
+    return {case.name: dict(np.load(GOLDEN / f"{case.name}.npz")) for case in CASES}
+
+
+def test_the_files_hold_the_table_of_cases(files):
+    """Whoever adds a configuration has to run generate.py."""
+    for case in CASES:
+        held = json.loads(str(files[case.name]["configs"]))
+        assert held == json.loads(json.dumps(case.torch_configs)), case.name
+
+
+@pytest.mark.parametrize(("case", "i", "config"), TORCH_CONFIGS, ids=IDS)
+def test_float64(case, i, config, files):
+    golden = files[case.name]
+    ours, _ = run(case, config, golden, np.float64)
+    theirs = {key.partition("/")[2]: value for key, value in golden.items() if key.startswith(f"{i}/")}
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        np.testing.assert_allclose(ours[key], value, rtol=1e-12, atol=0, err_msg=key)
+
+
+@pytest.mark.parametrize(("case", "i", "config"), TORCH_CONFIGS, ids=IDS)
+def test_float32(case, i, config, files):
+    """A few units in the last place of the largest value an element had: torch's own float32 is up to 10.7 away."""
+    golden = files[case.name]
+    ours, largest = run(case, config, golden, np.float32)
+    for key in ("w", "b"):
+        ulp = np.spacing(largest[key])
+        assert (np.abs(ours[key] - golden[f"{i}/{key}"]) / ulp).max() <= 11, key
