@@ -87,7 +87,11 @@ CASES = [
             ({"momentum": -0.9}, ValueError, r"momentum=-0.9 is negative"),
             ({"momentum": INF}, ValueError, r"momentum=inf is not finite"),
             ({"dampening": NAN}, ValueError, r"dampening=nan is not finite"),
-            ({"nesterov": True}, ValueError, r"nesterov=True with momentum=0.0, dampening=0.0; expected momentum above 0"),
+            (
+                {"nesterov": True},
+                ValueError,
+                r"nesterov=True with momentum=0.0, dampening=0.0; expected momentum above 0",
+            ),
             ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, ValueError, r"nesterov=True with momentum=0.9"),
             ({"nesterov": None}, TypeError, r"nesterov=None; expected True or False"),
         ],
@@ -109,9 +113,7 @@ CASES = [
     Case(
         optim.RMSprop,
         reference.rmsprop,
-        combinations(
-            momentum=[None, 0.9], centered=[None, True], weight_decay=[None, 0.1], maximize=[None, True]
-        )
+        combinations(momentum=[None, 0.9], centered=[None, True], weight_decay=[None, 0.1], maximize=[None, True])
         + [{"alpha": 0.9, "eps": 1e-3}]
         + combinations(eps=[1e-3], momentum=[None, 0.9], centered=[None, True], eps_inside_sqrt=[True]),
         [

@@ -9,8 +9,9 @@ from ravine import config
 
 @pytest.fixture(autouse=True)
 def restored_config() -> Iterator[None]:
-    """Leave the instruction set and number of threads as they were."""
-    isa = config.get_isa()
+    """Leave the instruction set and the threads as they were."""
+    isa, threading = config.get_isa(), config.get_threading()
     yield
     config.set_isa(isa)
+    config.set_threading(threading)
     config.set_num_threads(None)

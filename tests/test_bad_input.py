@@ -35,7 +35,9 @@ class TestHyperparameters:
 def test_an_unknown_hyperparameter_in_a_group():
     with pytest.raises(ValueError, match=r"Adam: unknown hyper-parameter 'learning_rate'; Adam has lr, betas,"):
         optim.Adam([{"params": [np.zeros(3)], "learning_rate": 0.1}])
-    with pytest.raises(ValueError, match=r"param_groups\[1\]: unknown hyper-parameter 'beta'; .*Did you mean 'betas'\?"):
+    with pytest.raises(
+        ValueError, match=r"param_groups\[1\]: unknown hyper-parameter 'beta'; .*Did you mean 'betas'\?"
+    ):
         optim.Adam([{"params": [np.zeros(3)]}, {"params": [np.zeros(3)], "beta": (0.9, 0.9)}])
 
 
@@ -146,8 +148,16 @@ class TestOverlap:
 
 W = (3, 2)
 BAD_GRADIENTS = {
-    "shape": (np.ones((2, 3)), ValueError, r"its gradient is float64, shape \(2, 3\); expected float64, shape \(3, 2\)"),
-    "dimensions": (np.ones((3, 2, 1)), ValueError, r"its gradient is float64, shape \(3, 2, 1\); expected float64, shape \(3, 2\)"),
+    "shape": (
+        np.ones((2, 3)),
+        ValueError,
+        r"its gradient is float64, shape \(2, 3\); expected float64, shape \(3, 2\)",
+    ),
+    "dimensions": (
+        np.ones((3, 2, 1)),
+        ValueError,
+        r"its gradient is float64, shape \(3, 2, 1\); expected float64, shape \(3, 2\)",
+    ),
     "dtype": (np.ones(W, np.float32), ValueError, r"its gradient is float32, shape \(3, 2\); expected float64"),
     "int": (np.ones(W, int), ValueError, r"its gradient is int64"),
     "swapped": (np.ones(W, np.dtype(float).newbyteorder()), ValueError, r"its gradient is >f8"),
@@ -226,7 +236,9 @@ class TestArraysThatChangeLater:
         optimizer = optim.SGD([w], momentum=0.9)
         optimizer.step([np.ones(3)])
         w.resize(100_000, refcheck=False)
-        with pytest.raises(ValueError, match=r"SGD: params\[0\] has been resized, retyped or moved .* shape \(100000,\)"):
+        with pytest.raises(
+            ValueError, match=r"SGD: params\[0\] has been resized, retyped or moved .* shape \(100000,\)"
+        ):
             optimizer.step([np.ones(100_000)])
 
     def test_made_read_only(self):

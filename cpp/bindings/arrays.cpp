@@ -36,9 +36,11 @@ Pinned::Pinned(py::array array, std::string owner, std::string label)
 
 void Pinned::throw_changed() const {
   if (!(fields(array_).flags & writeable))
-    throw py::value_error(owner_ + ": " + label_ + " has been made read-only; in-place updates need a writable array. Set " +
+    throw py::value_error(owner_ + ": " + label_ +
+                          " has been made read-only; in-place updates need a writable array. Set " +
                           "arr.flags.writeable = True, or give None as its gradient to leave it alone.");
-  throw py::value_error(owner_ + ": " + label_ + " has been resized, retyped or moved since the optimizer was made (it is now " +
+  throw py::value_error(owner_ + ": " + label_ +
+                        " has been resized, retyped or moved since the optimizer was made (it is now " +
                         describe(array_) + "). Make a new optimizer for the new array.");
 }
 

@@ -10,10 +10,13 @@ namespace py = pybind11;
 
 void register_config(py::module_& module) {
   isa::use_environment();
+  threads::use_environment();
   module.def("available_isas", &isa::available, "The instruction sets that can run here, the best last.");
   module.def("isa", [] { return std::string(isa::active().isa); }, "The instruction set in use.");
   module.def("use_isa", &isa::use, py::arg("name"), "Changes the instruction set in use.");
-  module.def("threading", [] { return std::string(threads::backend()); }, "The threading library.");
+  module.def("available_threadings", &threads::available, "The ways of sharing work among threads.");
+  module.def("threading", [] { return std::string(threads::active().name); }, "The one in use.");
+  module.def("use_threading", &threads::use, py::arg("name"), "Changes the one in use.");
   module.def("num_threads", &threads::count, "How many threads a large step is given.");
   module.def("set_num_threads", &threads::set_count, py::arg("threads"), "Sets it; 0 for the default.");
   module.attr("compiler") = RAVINE_COMPILER;

@@ -88,13 +88,20 @@ class PyPlan {
   }
 
   void step(const py::sequence& gradients) {
-    py::object fast = py::reinterpret_steal<py::object>(PySequence_Fast(gradients.ptr(), "gradients must be a sequence"));
+    py::object fast =
+        py::reinterpret_steal<py::object>(PySequence_Fast(gradients.ptr(), "gradients must be a sequence"));
     if (!fast) throw py::error_already_set();
     const auto given = std::size_t(PySequence_Fast_GET_SIZE(fast.ptr()));
     if (given != parameters_.size())
       throw py::value_error(owner_ + ".step: got " + std::to_string(given) + " gradients for " +
                             std::to_string(parameters_.size()) +
                             " parameters; give one for each, None where there is none this time");
+    struct Release {
+      std::vector<py::object>& held;
+      ~Release() {
+        for (py::object& object : held) object = py::object();
+      }
+    } const release_at_the_end{gradients_};
     PyObject** items = PySequence_Fast_ITEMS(fast.ptr());
     for (std::size_t i = 0; i < given; ++i) {
       gradients_[i] = gradient_for(i, items[i]);
@@ -106,7 +113,6 @@ class PyPlan {
       py::gil_scoped_release release;
       plan_->run();
     }
-    for (py::object& gradient : gradients_) gradient = py::object();
   }
 
  private:
@@ -122,14 +128,15 @@ class PyPlan {
     const Pinned& parameter = parameters_[i];
     parameter.check_unchanged();
     for (const Pinned& state : states_[i]) state.check_unchanged();
-    py::object gradient = is_array(given)
-                              ? py::reinterpret_borrow<py::object>(given)
-                              : py::module_::import("ravine._arrays").attr("as_gradient")(given, owner_ + ": " + parameter.label());
+    py::object gradient =
+        is_array(given)
+            ? py::reinterpret_borrow<py::object>(given)
+            : py::module_::import("ravine._arrays").attr("as_gradient")(given, owner_ + ": " + parameter.label());
     if (!same_dtype(gradient, parameter.array()) || !same_shape(gradient, parameter.array()))
-      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient is " + describe(gradient) + "; expected " +
-                            describe(parameter.array()) + ". Convert it with grad.astype(...) or grad.reshape(...).");
-    if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array()))
-      return reordered(i, gradient);
+      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient is " + describe(gradient) +
+                            "; expected " + describe(parameter.array()) +
+                            ". Convert it with grad.astype(...) or grad.reshape(...).");
+    if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array())) return reordered(i, gradient);
     check_overlap(parameter, gradient);
     return gradient;
   }
@@ -150,8 +157,8 @@ class PyPlan {
     const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
                                         [](const char* at, const Interval& interval) { return at < interval.end; });
     if (after != written_.end() && after->begin < end)
-      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient shares memory with " + after->array->label() +
-                            ", which the step writes to. Pass a copy of the gradient.");
+      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient shares memory with " +
+                            after->array->label() + ", which the step writes to. Pass a copy of the gradient.");
   }
 
   // All memory that a step writes to, in order of address. Python has made sure that none of it overlaps.
@@ -193,8 +200,7 @@ void register_plan(py::module_& module) {
   py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
       .def(py::init<std::string, const std::vector<py::array>&, const std::vector<std::string>&,
                     const std::vector<int>&, py::array_t<std::int64_t>>(),
-           py::arg("owner"), py::arg("parameters"), py::arg("labels"), py::arg("groups"),
-           py::arg("steps").noconvert())
+           py::arg("owner"), py::arg("parameters"), py::arg("labels"), py::arg("groups"), py::arg("steps").noconvert())
       .def("bind", &PyPlan::bind, py::arg("group"), py::arg("rule"), py::arg("states"))
       .def("set", &PyPlan::set, py::arg("group"), py::arg("hyper"), py::arg("decoupled"), py::arg("maximize"))
       .def("step", &PyPlan::step, py::arg("gradients"));

@@ -8,7 +8,8 @@ namespace ravine {
 enum class Dtype { float32, float64 };
 constexpr int dtype_count = 2;
 
-// What weight decay does before the rule: nothing, g <- g + c p (L2), or p <- p - c p (decoupled; Loshchilov & Hutter 2019).
+// What weight decay does before the rule: nothing, g <- g + c p (L2), or p <- p - c p (decoupled; Loshchilov & Hutter
+// 2019).
 enum class Decay { none, coupled, decoupled };
 constexpr int decay_count = 3;
 

@@ -10,10 +10,14 @@
 namespace ravine {
 namespace {
 
-// Below this a second thread costs more than it saves.
-constexpr std::int64_t elements_per_thread = 1 << 15;
+// Below this a second thread costs more than it saves (bench/README.md says how to measure it).
+constexpr std::int64_t elements_worth_sharing = 1 << 14;
 
-// Threads part at multiples of this within a tensor, so that they rarely share a cache line.
+// Threads share work out in parts of this size, or larger ones where there would be too many.
+constexpr std::int64_t elements_per_part = 1 << 13;
+constexpr std::int64_t max_parts = 1 << 12;
+
+// Parts begin at multiples of this within a tensor, so that threads rarely share a cache line.
 constexpr std::int64_t elements_per_line = 16;
 
 double decay_coefficient(Decay decay, const Hyper& hyper) {
@@ -69,9 +73,13 @@ std::int64_t Plan::prepare() {
 }
 
 void Plan::run() {
-  const auto useful = std::max<std::int64_t>(1, total_ / elements_per_thread);
-  const int parts = int(std::min<std::int64_t>(threads::count(), useful));
-  threads::run(parts, [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
+  if (total_ < elements_worth_sharing) {
+    update(0, total_);
+  } else {
+    const int parts = int(std::min(total_ / elements_per_part, max_parts));
+    threads::run(parts, threads::count(),
+                 [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
+  }
   for (const Job& job : jobs_) *job.steps += 1;
 }
 

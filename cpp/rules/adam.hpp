@@ -17,13 +17,8 @@ struct Adam {
   V step, one_minus_beta1, beta2, one_minus_beta2, unbias2, eps, eps_root;
 
   static Adam prepare(const Hyper& h, double t) {
-    return {h.lr / (1 - std::pow(h.beta1, t)),
-            1 - h.beta1,
-            h.beta2,
-            1 - h.beta2,
-            1 / (1 - std::pow(h.beta2, t)),
-            h.eps,
-            h.eps_root};
+    return {h.lr / (1 - std::pow(h.beta1, t)), 1 - h.beta1, h.beta2,   1 - h.beta2,
+            1 / (1 - std::pow(h.beta2, t)),    h.eps,       h.eps_root};
   }
 
   void average(V g, V& m, V& v) const {

@@ -1,4 +1,5 @@
-// The operations of a rule beyond + - * /. All of them are exactly rounded, so every instruction set gives the same bits.
+// The operations of a rule beyond + - * /. All of them are exactly rounded, so every instruction set gives the same
+// bits.
 #pragma once
 
 #include <cmath>
@@ -7,7 +8,8 @@ namespace ravine {
 namespace {  // see rules.hpp
 
 #if defined(__GNUC__)
-// The builtin always becomes an instruction; std::sqrt may become a function that the linker shares between instruction sets.
+// The builtin always becomes an instruction; std::sqrt may become a function that the linker shares between instruction
+// sets.
 inline float sqrt_(float x) { return __builtin_sqrtf(x); }
 inline double sqrt_(double x) { return __builtin_sqrt(x); }
 #else

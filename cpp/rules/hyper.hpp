@@ -23,7 +23,7 @@ struct Hyper {
 
 struct HyperField {
   const char* name;
-  double Hyper::*value;
+  double Hyper::* value;
 };
 
 constexpr HyperField hyper_fields[] = {

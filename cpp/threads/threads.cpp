@@ -3,71 +3,86 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <stdexcept>
+#include <thread>
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-#if defined(_OPENMP) && !defined(_WIN32)
-#include <pthread.h>
+#if defined(__linux__)
+#include <sched.h>
 #endif
 
 namespace ravine::threads {
 namespace {
 
-int from_environment() {
-  const char* text = std::getenv("RAVINE_THREADS");
+void run_serial(const Work& work, int) {
+  for (int part = 0; part < work.parts; ++part) work.task(work.context, part);
+}
+
+const Backend* const all[] = {&pool, &openmp, &serial};
+
+std::atomic<const Backend*> current{&pool};
+std::atomic<int> chosen{0};
+
+int from_environment(const char* name) {
+  const char* text = std::getenv(name);
   return text ? std::max(0, std::atoi(text)) : 0;
 }
 
-std::atomic<int> chosen{from_environment()};
-
-}  // namespace
-
-#if defined(_OPENMP)
-
-namespace {
-
-// OpenMP's threads do not survive a fork: a region entered by the child would wait for them for ever.
-std::atomic<bool> forked{false};
-
-#if !defined(_WIN32)
-const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+int cpus() {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
 #endif
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
 
-int offered() { return omp_get_max_threads(); }
+int default_count() {
+  for (const char* name : {"RAVINE_THREADS", "OMP_NUM_THREADS"})
+    if (const int set = from_environment(name)) return set;
+  return cpus();
+}
 
 }  // namespace
 
-const char* backend() { return "openmp"; }
+const Backend serial = {"off", run_serial};
 
-void run(int parts, Task task, void* context) {
-  if (parts <= 1 || forked) {
-    for (int part = 0; part < parts; ++part) task(context, part);
-    return;
+std::vector<std::string> available() {
+  std::vector<std::string> names;
+  for (const Backend* backend : all)
+    if (backend->run) names.emplace_back(backend->name);
+  return names;
+}
+
+const Backend& active() { return *current.load(std::memory_order_relaxed); }
+
+void use(const std::string& name) {
+  std::string choices;
+  for (const Backend* backend : all) {
+    if (!backend->run) continue;
+    if (name == backend->name) {
+      current = backend;
+      return;
+    }
+    choices += (choices.empty() ? "'" : ", '") + std::string(backend->name) + "'";
   }
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
-  for (int part = 0; part < parts; ++part) task(context, part);
+  throw std::invalid_argument("no threading is called '" + name + "'; choose one of " + choices);
 }
 
-#else
-
-namespace {
-int offered() { return 1; }
-}  // namespace
-
-const char* backend() { return "none"; }
-
-void run(int parts, Task task, void* context) {
-  for (int part = 0; part < parts; ++part) task(context, part);
+void use_environment() {
+  const char* name = std::getenv("RAVINE_THREADING");
+  if (!name || !*name) return;
+  try {
+    use(name);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(std::string("RAVINE_THREADING: ") + error.what() + ", or unset RAVINE_THREADING");
+  }
 }
-
-#endif
 
 int count() {
-  const int set = chosen;
-  return set > 0 ? set : offered();
+  static const int by_default = default_count();
+  const int set = chosen.load(std::memory_order_relaxed);
+  return set > 0 ? set : by_default;
 }
 
-void set_count(int threads) { chosen = threads > 0 ? threads : from_environment(); }
+void set_count(int threads) { chosen = threads; }
 
 }  // namespace ravine::threads

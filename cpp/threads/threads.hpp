@@ -1,26 +1,47 @@
 // How work is shared out among threads, whatever does it.
 #pragma once
 
+#include <string>
+#include <vector>
+
 namespace ravine::threads {
 
-// The library behind this interface: "openmp", or "none" where the build found none.
-const char* backend();
+// Work in parts: task(context, part) is called once for every part. Tasks must not throw.
+struct Work {
+  void (*task)(void* context, int part);
+  void* context;
+  int parts;
+};
+
+// A way to run work on up to `threads` threads; returns when all parts are done.
+struct Backend {
+  const char* name;
+  void (*run)(const Work& work, int threads);
+};
+
+extern const Backend pool;    // helper threads that the caller never waits for in vain
+extern const Backend openmp;  // one parallel region; run is null where the build has no OpenMP
+extern const Backend serial;  // the caller alone
+
+// The names that can be used here, and the one in use. Throws std::invalid_argument for another name.
+std::vector<std::string> available();
+const Backend& active();
+void use(const std::string& name);
+
+// use(RAVINE_THREADING) if the environment sets it.
+void use_environment();
 
 // How many threads a large piece of work is given.
 int count();
 
-// Sets it; 0 goes back to the default: RAVINE_THREADS, or else what the back end offers (OpenMP: OMP_NUM_THREADS, the
-// CPUs this process may use, and what threadpoolctl has set).
+// Sets it; 0 goes back to the default: RAVINE_THREADS, or else OMP_NUM_THREADS, or else the CPUs this process may use.
 void set_count(int threads);
 
-using Task = void (*)(void* context, int part);
-
-// Calls task(context, part) once for every part in [0, parts) and returns when all are done. Tasks must not throw.
-void run(int parts, Task task, void* context);
-
+// Calls function(part) for every part in [0, parts), neighbouring parts mostly on the same thread.
 template <class Function>
-void run(int parts, Function&& function) {
-  run(parts, [](void* context, int part) { (*static_cast<Function*>(context))(part); }, &function);
+void run(int parts, int threads, Function&& function) {
+  const auto call = [](void* context, int part) { (*static_cast<Function*>(context))(part); };
+  active().run({call, &function, parts}, threads);
 }
 
 }  // namespace ravine::threads

@@ -12,20 +12,18 @@ from ravine.benchmark import command as benchmark
 from ravine.demo import digits
 
 
-def _info(arguments: argparse.Namespace) -> None:
-    config.show()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(prog="ravine", description="torch.optim for NumPy: demonstrations and measurements")
+    parser = argparse.ArgumentParser(
+        prog="ravine", description="torch.optim for NumPy: demonstrations and measurements"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="see ravine at work")
     digits.add_parser(demo.add_subparsers(required=True, metavar="DEMO"))
     benchmark.add_parser(commands)
     info = commands.add_parser("info", help="print versions, instruction set and threads")
-    info.set_defaults(run=_info)
+    info.set_defaults(run=lambda arguments: config.show())  # noqa: ARG005
 
     arguments = parser.parse_args(argv)
     try:

@@ -10,7 +10,18 @@ import numpy as np
 
 from ravine import _core
 
-__all__ = ["available_isas", "get_isa", "get_num_threads", "set_isa", "set_num_threads", "show"]
+__all__ = [
+    "available_isas",
+    "available_threadings",
+    "get_isa",
+    "get_num_threads",
+    "get_threading",
+    "info",
+    "set_isa",
+    "set_num_threads",
+    "set_threading",
+    "show",
+]
 
 
 def available_isas() -> list[str]:
@@ -41,8 +52,8 @@ def set_num_threads(threads: int | None) -> None:
     """Set how many threads a large step is given; the results have the same bits for any number.
 
     Args:
-        threads: 1 or more, or None for the default: `RAVINE_THREADS` where it is set, else what the threading library
-            offers (OpenMP: `OMP_NUM_THREADS`, the CPUs this process may use, limits set through threadpoolctl).
+        threads: 1 or more, or None for the default: `RAVINE_THREADS` where it is set, else `OMP_NUM_THREADS`, else the
+            number of CPUs that this process may use.
 
     Raises:
         ValueError: `threads` is not a whole number, 1 or more.
@@ -52,9 +63,32 @@ def set_num_threads(threads: int | None) -> None:
     _core.set_num_threads(threads or 0)
 
 
+def available_threadings() -> list[str]:
+    """Return the ways of sharing a large step among threads: "pool", "openmp" where the build has it, "off"."""
+    return _core.available_threadings()
+
+
+def get_threading() -> str:
+    """Return the one in use: "pool", or what `RAVINE_THREADING` or `set_threading` chose."""
+    return _core.threading()
+
+
+def set_threading(name: str) -> None:
+    """Share large steps among threads in another way; the results have the same bits in every one.
+
+    Args:
+        name: "pool": helper threads that the caller never waits for in vain, so that a step is never slower than on one
+            thread, also beside a BLAS that keeps all cores busy; "openmp": OpenMP's own threads; "off": one thread.
+
+    Raises:
+        ValueError: there is no such way here; the message lists those there are.
+    """
+    _core.use_threading(name)
+
+
 def info() -> dict[str, Any]:
     """Return what `show` prints."""
-    from ravine import __version__
+    from ravine import __version__  # noqa: PLC0415  (ravine imports this module)
 
     return {
         "ravine": __version__,
@@ -62,7 +96,7 @@ def info() -> dict[str, Any]:
         "numpy": np.__version__,
         "platform": f"{sys.platform} {platform.machine()}",
         "instruction set": f"{get_isa()} (available: {', '.join(available_isas())})",
-        "threads": f"{get_num_threads()} ({_core.threading()})",
+        "threads": f"{get_num_threads()} ({get_threading()})",
         "compiler": _core.compiler,
         "flags": _core.flags,
     }

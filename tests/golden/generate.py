@@ -1,7 +1,8 @@
 """Make the golden values of tests/test_golden.py with torch 2.13.0 in float64: python tests/golden/generate.py
 
-One file an optimizer: the start values and gradients, and for each configuration of the table of cases the parameters and
-states after 50 steps. The learning rate changes at every step, and the second parameter gets its first gradient late.
+One file an optimizer: the start values and gradients, and for each configuration of the table of cases the parameters
+and states after 50 steps. The learning rate changes at every step, and the second parameter gets its first gradient
+late.
 """
 
 from __future__ import annotations

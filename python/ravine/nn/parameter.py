@@ -79,12 +79,14 @@ class Parameter:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the array."""
-        return self._data.shape
+        shape: tuple[int, ...] = self._data.shape
+        return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the array."""
-        return self._data.dtype
+        dtype: np.dtype[Any] = self._data.dtype
+        return dtype
 
     @property
     def ndim(self) -> int:

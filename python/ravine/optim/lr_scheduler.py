@@ -14,8 +14,8 @@ __all__ = ["LRScheduler", "LambdaLR"]
 class LRScheduler:
     """Base class: sets the learning rate of every group of an optimizer as a function of a count of steps.
 
-    A subclass gives `lr_at(t)`, the learning rates at step t. Constructing a schedule sets those of step 0 and keeps the
-    learning rate that each group had as its "initial_lr".
+    A subclass gives `lr_at(t)`, the learning rates at step t. Constructing a schedule sets those of step 0 and keeps
+    the learning rate that each group had as its "initial_lr".
 
     Args:
         optimizer: whose groups to drive.
@@ -36,7 +36,9 @@ class LRScheduler:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{owner}: optimizer is a {type(optimizer).__name__}; expected a ravine.optim optimizer.")
         if not isinstance(last_epoch, int) or last_epoch < -1:
-            raise ValueError(f"{owner}: last_epoch={last_epoch!r}; expected -1 to start anew, or a step to go on after.")
+            raise ValueError(
+                f"{owner}: last_epoch={last_epoch!r}; expected -1 to start anew, or a step to go on after."
+            )
         if last_epoch == -1:
             for group in optimizer.param_groups:
                 group.setdefault("initial_lr", group["lr"])

@@ -7,7 +7,7 @@ import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -188,10 +188,9 @@ class Optimizer:
     def _as_members(self, params: object, group: int) -> list[Member]:
         prefix = "params" if group == 0 else f"param_groups[{group}]['params']"
         found = []
-        for i, (name, value) in enumerate(as_named(self._owner, prefix, params)):
+        for i, (given, value) in enumerate(as_named(self._owner, prefix, params)):
             bare = not (hasattr(value, "grad") and hasattr(value, "data"))
-            if name is None and not bare:
-                name = getattr(value, "name", None)
+            name = getattr(value, "name", None) if given is None and not bare else given
             label = f"{prefix}[{i}]" + (f" ({name!r})" if name is not None else "")
             array = parameter_array(self._owner, label, value if bare else value.data)
             param = Parameter(array, name, requires_grad=False) if bare else value
@@ -282,8 +281,8 @@ class Optimizer:
             return self._by_name(grads, range(len(self._members)))
         if as_array(grads) is not None or isinstance(grads, str) or not isinstance(grads, Iterable):
             raise TypeError(
-                f"{self._owner}.step: grads is {describe(grads)}; expected a list with one gradient for each parameter, "
-                "or a dict by name."
+                f"{self._owner}.step: grads is {describe(grads)}; expected a list with one gradient for each "
+                "parameter, or a dict by name."
             )
         gradients = list(grads)
         if len(gradients) == len(self.param_groups) and all(isinstance(g, list | tuple | Mapping) for g in gradients):
@@ -460,10 +459,9 @@ class Optimizer:
             return []
         result = []
         for index, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
-            if len(theirs["params"]) != len(ours["params"]):
-                problems.append(
-                    f"param_groups[{index}] has {len(theirs['params'])} parameters, the optimizer's {len(ours['params'])}"
-                )
+            held, expected = len(theirs.get("params", ())), len(ours["params"])
+            if held != expected:
+                problems.append(f"param_groups[{index}] has {held} parameters, the optimizer's {expected}")
             names = theirs.get("param_names")
             if names is not None and "param_names" in ours and list(names) != ours["param_names"]:
                 problems.append(f"param_groups[{index}] names {names}, the optimizer's {ours['param_names']}")
@@ -489,7 +487,9 @@ class Optimizer:
                 problems.append(f"{member.label}: step is {step}; expected a whole number, 0 or more")
             needed = _STATES[self._rule(group).name] if entry or step > 0 else ()
             problems += [f"{member.label}: state {name!r} is missing" for name in needed if name not in entry]
-            problems += [f"{member.label}: {self._owner} keeps no state {name!r}" for name in entry if name not in known]
+            problems += [
+                f"{member.label}: {self._owner} keeps no state {name!r}" for name in entry if name not in known
+            ]
             arrays = {name: as_array(value) for name, value in entry.items()}
             expected = describe(member.array)
             problems += [
@@ -550,9 +550,9 @@ class Optimizer:
 
 def _new_like(array: Array, values: float | Array) -> Array:
     """Return a new array in the memory order of another, holding `values`."""
-    order = "C" if array.flags.c_contiguous else "F"
-    if isinstance(values, float) and values == 0:
-        return np.zeros(array.shape, array.dtype, order)  # pages that nobody has touched cost nothing
-    result = np.empty(array.shape, array.dtype, order)
-    result[...] = values
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    # Memory of zeros that nobody has touched yet costs nothing.
+    result: Array = np.zeros(array.shape, array.dtype, order=order)
+    if not isinstance(values, float) or values != 0:
+        result[...] = values
     return result

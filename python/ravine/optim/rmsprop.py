@@ -82,4 +82,6 @@ class RMSprop(Optimizer):
         name = "rmsprop" + ("_centered" if group["centered"] else "") + ("_momentum" if group["momentum"] else "")
         inside = group["eps_inside_sqrt"]
         hyper = {key: group[key] for key in ("lr", "alpha", "weight_decay", "momentum")}
-        return Rule(name, {**hyper, "eps": 0.0 if inside else group["eps"], "eps_root": group["eps"] if inside else 0.0})
+        return Rule(
+            name, {**hyper, "eps": 0.0 if inside else group["eps"], "eps_root": group["eps"] if inside else 0.0}
+        )

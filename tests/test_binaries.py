@@ -1,0 +1,76 @@
+"""What the compiled files really hold: one exported table an instruction set, and packed arithmetic."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Where a development build is; `pip install .` builds in build/{wheel_tag}.
+BUILD = Path(os.environ.get("RAVINE_BUILD_DIR", ROOT / "build"))
+OBJECTS = {
+    isa: sorted(BUILD.glob(f"**/ravine_kernels_{isa}.dir/**/kernels.cpp.o"), key=lambda path: path.stat().st_mtime)
+    for isa in ("baseline", "avx2", "avx512")
+}
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+pytestmark = pytest.mark.skipif(
+    not OBJECTS["baseline"] or not shutil.which("nm") or not shutil.which("objdump"),
+    reason="needs the object files of a build in this checkout (pip install .), nm and objdump",
+)
+each_isa = pytest.mark.parametrize("isa", [isa for isa, objects in OBJECTS.items() if objects])
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_all_instruction_sets_were_built():
+    assert {isa for isa, objects in OBJECTS.items() if objects} == ({*OBJECTS} if X86 else {"baseline"})
+
+
+@each_isa
+def test_each_object_exports_one_table(isa):
+    """Anything else that is shared could bring this instruction set into code that runs everywhere."""
+    symbols = [line.split() for line in output("nm", "-C", "--defined-only", OBJECTS[isa][-1]).splitlines()]
+    shared = [" ".join(words[2:]) for words in symbols if words[1].isupper() or words[1] in "uvw"]
+    assert shared == [f"ravine::table_{isa}"]
+
+
+@each_isa
+def test_square_roots_and_divisions_are_packed(isa):
+    if not X86:
+        pattern, registers = r"\b(fsqrt|fdiv)\s+v\d+\.(2d|4s)", {"2d", "4s"}
+        found = {(m[1], m[2]) for m in re.finditer(pattern, output("objdump", "-d", OBJECTS[isa][-1]))}
+        assert found == {(name, register) for name in ("fsqrt", "fdiv") for register in registers}
+        return
+    register = {"baseline": "xmm", "avx2": "ymm", "avx512": "zmm"}[isa]
+    prefix = "" if isa == "baseline" else "v"
+    text = output("objdump", "-dC", "--no-show-raw-insn", OBJECTS[isa][-1])
+    code: dict[tuple[str, str], str] = {}
+    for name, body in re.findall(r"^[0-9a-f]+ <([^\n]*)>:\n(.*?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL):
+        if kernel := re.search(r"::(Ad\w+|Ams\w+|RMS\w+)(?:<\w+>)?, (float|double)", name):
+            code[kernel.groups()] = code.get(kernel.groups(), "") + body
+    assert len(code) == 7 * 2, sorted(code)
+    for (rule, dtype), body in code.items():
+        for instruction in ("sqrt", "div"):
+            packed = rf"\b{prefix}{instruction}{'ps' if dtype == 'float' else 'pd'}\s.*%{register}"
+            assert re.search(packed, body), (rule, dtype, instruction)
+    assert not re.search(r"vfn?m(add|sub)", text), "contracted: the bits would differ"
+
+
+def test_the_module_exports_its_entry_point_alone():
+    from ravine import _core
+
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    assert _core.__file__.endswith(suffix)
+    defined = output("nm", "-D", "--defined-only", _core.__file__).splitlines()
+    ours = [line.split()[-1] for line in defined if "ravine" in line]
+    assert ours == []

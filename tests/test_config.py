@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ravine import config
+from ravine.cli import main
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def test_show_and_the_command(capsys):
+    config.show()
+    shown = capsys.readouterr().out
+    assert main(["info"]) == 0
+    assert capsys.readouterr().out == shown
+    for key in ("ravine", "numpy", "instruction set", "threads", "compiler", "flags"):
+        assert key in shown
+    assert config.get_isa() in shown
+
+
+def test_threads():
+    default = config.get_num_threads()
+    assert default >= 1
+    config.set_num_threads(3)
+    assert config.get_num_threads() == 3
+    config.set_num_threads(None)
+    assert config.get_num_threads() == default
+    for wrong in (0, -1, 2.0, True, "2"):
+        with pytest.raises(ValueError, match="expected a whole number, 1 or more, or None"):
+            config.set_num_threads(wrong)
+    assert config.get_num_threads() == default
+
+
+def test_the_environment_chooses():
+    code = "from ravine import config; print(config.get_isa(), config.get_num_threads(), config.get_threading())"
+    for isa in config.available_isas():
+        run = python(code, RAVINE_ISA=isa, RAVINE_THREADS="5", RAVINE_THREADING="off")
+        assert run.stdout.split() == [isa, "5", "off"], run.stderr
+
+
+def test_a_wrong_environment_is_an_error():
+    run = python("import ravine", RAVINE_ISA="mmx")
+    assert "RAVINE_ISA: instruction set 'mmx' cannot run on this machine; choose one of 'baseline'" in run.stderr
+    run = python("import ravine", RAVINE_THREADING="magic")
+    assert "RAVINE_THREADING: no threading is called 'magic'; choose one of 'pool'" in run.stderr
+
+
+def test_threading():
+    for name in config.available_threadings():
+        config.set_threading(name)
+        assert config.get_threading() == name
+    with pytest.raises(ValueError, match="no threading is called 'magic'"):
+        config.set_threading("magic")
+
+
+def test_importing_is_light():
+    """NumPy alone is imported, and no extra."""
+    code = (
+        "import sys, numpy; before = set(sys.modules); import ravine; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
+    )
+    run = python(code)
+    brought = set(run.stdout.split())
+    assert "ravine" in brought, run.stderr
+    assert not brought - {"ravine"} - set(sys.stdlib_module_names)
