@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from ravine import config
+from ravine import _core, config
+
+if build := os.environ.get("RAVINE_BUILD_DIR"):
+    assert Path(build) in Path(_core.__file__).parents, f"testing {_core.__file__} instead of the build in {build}"
 
 
 @pytest.fixture(autouse=True)

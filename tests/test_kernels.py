@@ -12,6 +12,7 @@ from ravine import config, optim, reference
 
 DTYPES = [np.float32, np.float64]
 THREADS = [("pool", 1), ("pool", 2), ("pool", 3), ("pool", 8), ("openmp", 2), ("openmp", 8)]
+THREADS = [(threading, threads) for threading, threads in THREADS if threading in config.available_threadings()]
 # Around the numbers of lanes (4, 8, 16), odd, and large enough for eight threads.
 SIZES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 1001, 70_001]
 GUARD = 64

@@ -183,6 +183,32 @@ def test_parameter_behaves_like_its_array():
     assert fortran.grad.flags.f_contiguous
 
 
+def test_parameters_may_share_a_name():
+    """Layers call their parameters "weight" and "bias"; only gradients by name need to tell them apart."""
+    first, second = nn.Parameter(np.zeros(1), name="weight"), nn.Parameter(np.zeros(1), name="weight")
+    optimizer = optim.SGD([first, second], lr=1)
+    optimizer.step(ones(1, 1))
+    assert second.data.tolist() == [-1]
+    optimizer.load_state_dict(optimizer.state_dict())
+    with pytest.raises(ValueError, match="grads is a dict, but two parameters are named 'weight'"):
+        optimizer.step({"weight": np.ones(1)})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_states_hold_no_subnormals(case, dtype):
+    """The means of a gradient that has become 0 go to 0, instead of staying where arithmetic is slow."""
+    tiny = np.finfo(dtype).tiny
+    for settings in case.configs:
+        p = np.ones(40, dtype)
+        optimizer = case.optimizer([p], **settings)
+        optimizer.step([np.geomspace(float(tiny), 1, 40).astype(dtype)])
+        for _ in range(50):
+            optimizer.step([np.zeros(40, dtype)])
+            for name, value in optimizer.state[p].items():
+                assert name == "step" or not ((value != 0) & (np.abs(value) < tiny)).any(), name
+
+
 class TestClosures:
     def test_by_position_and_by_name(self):
         p = nn.Parameter(np.zeros(1))

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "loop/kernel.hpp"
+#include "rules/arithmetic.hpp"
 
 namespace ravine {
 namespace {  // see rules/rules.hpp
@@ -40,6 +41,9 @@ void run(const Coefficients& coefficients, const Arrays& arrays, std::int64_t be
     if constexpr (decay == Decay::decoupled) p -= c * p;
     rule(p, g, states[state][i]...);
     parameter[i] = p;
+    // A running mean of a gradient that has become 0 would end among the subnormals and stay there, where each operation
+    // takes a hundred cycles and more.
+    ((states[state][i] = flush_(states[state][i])), ...);
   }
 }
 

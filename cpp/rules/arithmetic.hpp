@@ -2,6 +2,7 @@
 // bits.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 
 namespace ravine {
@@ -22,6 +23,10 @@ template <class V>
 V max_(V a, V b) {
   return a > b ? a : b;
 }
+
+// x, or 0 where x is subnormal.
+inline float flush_(float x) { return (x < 0 ? -x : x) < FLT_MIN ? 0 : x; }
+inline double flush_(double x) { return (x < 0 ? -x : x) < DBL_MIN ? 0 : x; }
 
 }  // namespace
 }  // namespace ravine

@@ -16,5 +16,5 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"this needs {module.partition('.')[0]}, which is not installed; run: pip install 'ravine[{extra}]'"
+            f"this needs {(error.name or module).partition('.')[0]}, which is not installed; run: pip install 'ravine[{extra}]'"
         ) from error

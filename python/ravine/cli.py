@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)
-    except (MissingExtraError, ValueError) as error:
+    except (MissingExtraError, OSError, ValueError) as error:
         print(f"ravine: {error}", file=sys.stderr)
         return 1
     return 0

@@ -42,6 +42,7 @@ class Member(NamedTuple):
     param: Any  # a Parameter, or any object with .data and .grad
     array: Array
     name: str | None
+    keyed: bool  # whether the name came with it as a key, and so must differ from others
     label: str  # how error messages call it
     bare: bool  # whether it came as a plain array, which carries no gradient
 
@@ -160,9 +161,7 @@ class Optimizer:
         added = self._as_members(param_group["params"], index)
         members = [*self._members, *added]
         check_overlap(self._owner, [m.label for m in members], [m.array for m in members])
-        names = [m.name for m in members if m.name is not None]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        if twice := _repeated([m.name for m in members if m.keyed]):
             raise ValueError(f"{where}two parameters are named {twice!r}; each needs a name of its own.")
 
         group: Group = {"params": [m.param for m in added], **hyper}
@@ -194,7 +193,7 @@ class Optimizer:
             label = f"{prefix}[{i}]" + (f" ({name!r})" if name is not None else "")
             array = parameter_array(self._owner, label, value if bare else value.data)
             param = Parameter(array, name, requires_grad=False) if bare else value
-            found.append(Member(param, array, name, label, bare))
+            found.append(Member(param, array, name, given is not None, label, bare))
         return found
 
     def _members_of(self, group: int) -> range:
@@ -301,6 +300,10 @@ class Optimizer:
             raise ValueError(
                 f"{self._owner}.step: grads is a dict, but {unnamed} has no name. Give the parameters as a dict or as "
                 "(name, array) pairs, or the gradients as a list."
+            )
+        if twice := _repeated(names):
+            raise ValueError(
+                f"{self._owner}.step: grads is a dict, but two parameters are named {twice!r}; give a list instead."
             )
         missing = [name for name in names if name not in grads]
         unknown = [name for name in grads if name not in names]
@@ -546,6 +549,11 @@ class Optimizer:
         # A copied torch parameter has memory of its own, which the copied array knows nothing of.
         self._members = [m._replace(array=parameter_array(self._owner, m.label, m.param.data)) for m in self._members]
         self._make_transient()
+
+
+def _repeated(names: Sequence[str | None]) -> str | None:
+    """Return a name that stands in the list twice, or None."""
+    return next((name for i, name in enumerate(names) if name in names[:i]), None)
 
 
 def _new_like(array: Array, values: float | Array) -> Array:

@@ -23,6 +23,13 @@ def state_array(state: State, name: str, p: Array, initial: float = 0.0) -> Arra
     return np.asarray(state[name])
 
 
+def flush(state: State) -> None:
+    """Set what is subnormal in a state to 0: means of a gradient that has vanished would end there, and be slow."""
+    for value in state.values():
+        if isinstance(value, np.ndarray):
+            value[np.abs(value) < np.finfo(value.dtype).tiny] = 0
+
+
 def descent(p: Array, g: Array, maximize: bool, weight_decay: float) -> Array:
     """Return the gradient to descend, with the L2 penalty's."""
     g = -g if maximize else g

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, state_array
 
 
 def adagrad(
@@ -26,3 +26,4 @@ def adagrad(
     s = state_array(state, "sum", p, initial_accumulator_value)
     s += g * g
     p -= f(lr / (1 + (t - 1) * lr_decay)) * g / (np.sqrt(s) + f(eps))
+    flush(state)

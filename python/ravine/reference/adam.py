@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, state_array
 
 
 def adam(
@@ -40,6 +40,7 @@ def adam(
         v = v_max
     root = np.sqrt(v * f(1 / (1 - beta2**t)) + f(eps_root))
     p -= f(lr / (1 - beta1**t)) * m / (root + f(eps))
+    flush(state)
 
 
 def adamw(p: Array, g: Array, state: State, *, weight_decay: float = 1e-2, **hyper: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, state_array
 
 
 def rmsprop(
@@ -39,3 +39,4 @@ def rmsprop(
         b[...] = f(momentum) * b + u
         u = b
     p -= f(lr) * u
+    flush(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ravine.reference._common import Array, State, descent, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, state_array
 
 
 def sgd(
@@ -28,3 +28,4 @@ def sgd(
     kept, added = (0.0, 1.0) if t == 1 and not nesterov else (momentum, 1 - dampening)
     b[...] = f(kept) * b + f(added) * g
     p -= f(lr) * (g + f(momentum) * b if nesterov else b)
+    flush(state)

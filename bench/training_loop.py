@@ -1,0 +1,99 @@
+"""What a step costs within a training loop: matrix products and optimizer steps in turn, timed as a whole.
+
+A step timed by itself finds every core idle. In a loop, NumPy's BLAS keeps threads spinning after each product, which
+may get in the way of the step's threads, and these in the way of the next product. So this times whole iterations, with
+the step run in different ways and with the step left out:
+
+    python bench/training_loop.py --optimizer adam --parameters 10000 1000000
+    python bench/training_loop.py --batch 0           # the step by itself
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ravine import config
+from ravine.benchmark.cases import CASES
+from ravine.benchmark.timing import interleaved, median_ratio, repeated
+
+Array = np.ndarray[Any, Any]
+Iteration = Callable[[], object]
+
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+TENSORS = 8
+THREADINGS = [name for name in config.available_threadings() if name != "off"]
+LOOPS = ["no step", "1 thread", *THREADINGS, "NumPy"]
+
+
+def iterations(optimizer: str, parameters: int, batch: int = 256) -> dict[str, Iteration]:
+    """Return one iteration of each loop: the products of a layer's forward and backward pass, then a step.
+
+    Args:
+        optimizer: one of `CASES`.
+        parameters: how many the step updates, in arrays of equal size.
+        batch: samples in a batch; 0 leaves the products out.
+    """
+    rng = np.random.default_rng(0)
+
+    def random(*shape: int) -> Array:
+        return rng.standard_normal(shape, np.float32)
+
+    x, w, dy = random(batch, 784), random(784, 256), random(batch, 256)
+    y, dw = np.empty_like(dy), np.empty_like(w)
+    params = [random(parameters // TENSORS) for _ in range(TENSORS)]
+    grads = [0.01 * random(parameters // TENSORS) for _ in range(TENSORS)]
+
+    def products() -> None:
+        if batch:
+            np.matmul(x, w, out=y)
+            np.matmul(x.T, dy, out=dw)
+
+    def loop(step: Iteration, threading: str = "off") -> Iteration:
+        def iteration() -> None:
+            config.set_threading(threading)
+            products()
+            step()
+
+        return iteration
+
+    step = CASES[optimizer].ravine(params, grads)
+    loops = [
+        products,
+        *(loop(step, name) for name in ("off", *THREADINGS)),
+        loop(CASES[optimizer].numpy(params, grads)),
+    ]
+    return dict(zip(LOOPS, loops, strict=True))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--optimizer", choices=CASES, default="adam")
+    parser.add_argument("--parameters", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--batch", type=int, default=256, help="samples in a batch; 0 leaves the products out")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.05, help="the least length of a turn")
+    arguments = parser.parse_args(argv)
+    before = config.get_threading()
+    print(f"{arguments.optimizer}: µs an iteration, median; in brackets as a multiple of the one with 1 thread.")
+    print(f"Threads: {config.get_num_threads()}.\n")
+    print(f"{'parameters':>12}" + "".join(f"{name:>17}" for name in LOOPS))
+    for parameters in arguments.parameters:
+        contenders = iterations(arguments.optimizer, parameters, arguments.batch)
+        timed = {name: repeated(iteration, arguments.seconds) for name, iteration in contenders.items()}
+        times = interleaved(timed, arguments.rounds, settle=True)
+        cells = [
+            f"{statistics.median(seconds) * 1e6:.0f} ({median_ratio(seconds, times['1 thread']):.2f})"
+            for seconds in times.values()
+        ]
+        print(f"{parameters:12,}" + "".join(f"{cell:>17}" for cell in cells), flush=True)
+    config.set_threading(before)
+
+
+if __name__ == "__main__":
+    main()

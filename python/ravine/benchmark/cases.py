@@ -1,0 +1,71 @@
+"""The rules under measurement, and who runs each of them: ravine, NumPy in place, torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ravine import config, optim
+from ravine._extras import require
+from ravine.benchmark.inplace import RULES
+
+Array = np.ndarray[Any, Any]
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An optimizer in one of its configurations.
+
+    Attributes:
+        optimizer: the class.
+        states: how many arrays it keeps beside each parameter.
+        options: what differs from the defaults.
+    """
+
+    optimizer: type[optim.Optimizer]
+    states: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def ravine(self, params: Sequence[Array], grads: list[Array]) -> Step:
+        """Return a function that does one step."""
+        optimizer = self.optimizer(params, **self.options)
+        return lambda: optimizer.step(grads)
+
+    def numpy(self, params: Sequence[Array], grads: list[Array]) -> Step:
+        """Return a function that does one step in NumPy's in-place form."""
+        rule = RULES[self.optimizer](params, self.optimizer(params, **self.options).defaults, self.states)
+        return lambda: rule.step(grads)
+
+    def torch(self, params: Sequence[Array], grads: list[Array]) -> Step:
+        """Return a function that does one step of torch's fused optimizer, or foreach where it has no fused one.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        torch = require("torch", "oracles")
+        torch.set_num_threads(config.get_num_threads())
+        tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in params]
+        for tensor, grad in zip(tensors, grads, strict=True):
+            tensor.grad = torch.from_numpy(grad)
+        kind = {"foreach": True} if self.optimizer is optim.RMSprop else {"fused": True}
+        step: Step = getattr(torch.optim, self.optimizer.__name__)(tensors, **self.options, **kind).step
+        return step
+
+
+CASES = {
+    "sgd": Case(optim.SGD, 0),
+    "momentum": Case(optim.SGD, 1, {"momentum": 0.9}),
+    "nesterov": Case(optim.SGD, 1, {"momentum": 0.9, "nesterov": True}),
+    "adagrad": Case(optim.Adagrad, 1),
+    "rmsprop": Case(optim.RMSprop, 1),
+    "rmsprop-momentum": Case(optim.RMSprop, 2, {"momentum": 0.9}),
+    "rmsprop-centered": Case(optim.RMSprop, 2, {"centered": True}),
+    "rmsprop-centered-momentum": Case(optim.RMSprop, 3, {"centered": True, "momentum": 0.9}),
+    "adam": Case(optim.Adam, 2),
+    "amsgrad": Case(optim.Adam, 3, {"amsgrad": True}),
+    "adamw": Case(optim.AdamW, 2),
+}

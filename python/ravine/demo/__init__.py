@@ -1,0 +1,1 @@
+"""Demonstrations: `ravine demo ...`."""

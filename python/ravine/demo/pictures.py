@@ -1,0 +1,238 @@
+"""Pictures of trainings."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ravine._extras import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from ravine.demo.training import Run
+
+Array = np.ndarray[Any, Any]
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+# Colours that colour-blind people tell apart (Okabe & Ito 2008, "Color Universal Design").
+BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BLACK = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#e69f00",
+    "#222222",
+)
+COLORS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY, BLACK)
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+MUTED = "#666666"
+
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "font.size": 10,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "savefig.dpi": 120,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+}
+
+HEADING: dict[str, Any] = {"x": 0.008, "ha": "left", "fontsize": 14, "fontweight": "bold"}
+
+LINE_STYLES = [  # neighbours differ in both, so that of two curves that coincide both are seen
+    {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i % len(DASHES)]} for i in range(len(COLORS) * len(DASHES))
+]
+
+ROW = 0.28  # height of a table's row in inches
+
+IMAGES = 14  # in the strip
+
+
+def count(number: int, thing: str) -> str:
+    """Return a number of things in words."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture to a file, in the format that its name tells."""
+    figure.savefig(path)
+
+
+def draw_run(run: Run, images: Array, labels: Array, predicted: Array) -> Figure:
+    """Draw one training: loss, accuracy and learning rate against epochs, and some held-out images.
+
+    Args:
+        run: the training.
+        images: the held-out images, of shape (number, height, width).
+        labels: what they show.
+        predicted: what the network takes them for.
+    """
+    with _style():
+        figure = _new_figure(12, 6)
+        parts: Any = figure.subfigures(2, 1, height_ratios=(3.3, 1), hspace=0.03)
+        curves, strip = parts
+        curves.suptitle(f"{run.held_out_accuracy[-1]:.1%} of the held-out digits read correctly", **HEADING)
+        about = f"{run.optimizer}, {run.batches}, {count(run.epochs, 'epoch')} in {sum(run.seconds):.2g} s"
+        curves.text(0.992, 0.98, about, ha="right", va="top", color=MUTED)
+        loss, accuracy, lr = curves.subplots(1, 3)
+        for axes, train, held_out in (
+            (loss, run.train_loss, run.held_out_loss),
+            (accuracy, run.train_accuracy, run.held_out_accuracy),
+        ):
+            _plot(axes, range(run.epochs + 1), train, color=BLUE, label="train")
+            _plot(axes, range(run.epochs + 1), held_out, color=ORANGE, linestyle=DASHES[1], label="held out")
+            # Beside the title, where no curve goes.
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2, columnspacing=1.2)
+        _label_loss(loss, "Loss")
+        _label_epochs(loss)
+        _label_accuracy(accuracy, "Accuracy", [run.train_accuracy, run.held_out_accuracy])
+        _label_epochs(accuracy)
+        lr.stairs(run.lrs, range(run.epochs + 1), baseline=None, color=GREEN, linewidth=STYLE["lines.linewidth"])
+        lr.set(title="Learning rate", ylabel="lr", ylim=(0, 1.08 * max(run.lrs)))
+        _label_epochs(lr)
+        _draw_images(strip, images, labels, predicted)
+    return figure
+
+
+def draw_comparison(optimizers: Mapping[str, Run], batches: Mapping[str, Run], samples: int) -> Figure:
+    """Draw trainings side by side: above those of several optimizers, below those of several batch sizes.
+
+    Args:
+        optimizers: the trainings by the optimizer's name.
+        batches: the trainings by what the batch size is called.
+        samples: how many an epoch goes through.
+    """
+    heights = [max(3.8, 1.3 + ROW * len(runs)) for runs in (optimizers, batches)]
+    with _style():
+        figure = _new_figure(16, sum(heights))
+        parts: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.04)
+        above, below = parts
+        common = next(iter(optimizers.values())).batches
+        _draw_side_by_side(above, heights[0], f"Optimizers ({common})", optimizers, samples)
+        common = next(iter(batches.values())).optimizer
+        heading = f"Batch, mini-batch and stochastic descent ({common})"
+        _draw_side_by_side(below, heights[1], heading, batches, samples)
+    return figure
+
+
+def _draw_side_by_side(figure: SubFigure, height: float, heading: str, runs: Mapping[str, Run], samples: int) -> None:
+    figure.suptitle(heading, **HEADING)
+    loss, loss_in_time, accuracy, table = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.6))
+    styles = dict(zip(runs, itertools.cycle(LINE_STYLES), strict=False))
+    for name, run in runs.items():
+        epochs = range(run.epochs + 1)
+        _plot(loss, epochs, run.train_loss, **styles[name])
+        _plot(loss_in_time, np.cumsum([0.0, *run.seconds]), run.train_loss, **styles[name])
+        _plot(accuracy, epochs, run.held_out_accuracy, **styles[name])
+    _label_loss(loss, "Training loss")
+    _label_epochs(loss)
+    _label_loss(loss_in_time, "Training loss in time")
+    loss_in_time.set_xlabel("seconds")
+    _spread_time(loss_in_time, [sum(run.seconds) for run in runs.values()])
+    _label_accuracy(accuracy, "Held-out accuracy", [run.held_out_accuracy for run in runs.values()])
+    _label_epochs(accuracy)
+    table.set(xlim=(0, 1), ylim=((height - 1) / ROW, 0))
+    _draw_table(table, runs, styles, samples)
+
+
+def _plot(axes: Axes, x: Sequence[float] | Array, y: Sequence[float], **style: Any) -> None:
+    """Draw a curve, with its points marked where they are few."""
+    axes.plot(x, y, marker="o" if len(y) < 5 else None, markersize=4, **style)
+
+
+def _label_epochs(axes: Axes) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(require("matplotlib.ticker", "demo").MaxNLocator(6, integer=True))
+
+
+def _spread_time(axes: Axes, seconds: Sequence[float]) -> None:
+    """Give short trainings room beside much longer ones."""
+    if max(seconds) > 10 * min(seconds):
+        axes.set_xscale("log", nonpositive="mask")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _label_loss(axes: Axes, title: str) -> None:
+    axes.set(title=title, ylabel="cross-entropy", yscale="log")
+
+
+def _label_accuracy(axes: Axes, title: str, curves: Sequence[Sequence[float]]) -> None:
+    """Label accuracies, and leave the first epochs out of sight: what matters is close to 100 %."""
+    lowest = min(min(curve[len(curve) // 10 :]) for curve in curves)
+    margin = 0.05 * (1 - lowest) + 0.002
+    axes.set(title=title, ylabel="read correctly", ylim=(lowest - margin, 1 + margin))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
+
+
+def _draw_table(axes: Axes, runs: Mapping[str, Run], styles: Mapping[str, Mapping[str, Any]], samples: int) -> None:
+    """Write what the curves are and how the trainings went: legend and table in one."""
+    axes.set_axis_off()
+    headings = ("lr", "steps per\nepoch", "held-out\naccuracy", "time per\nepoch", "in\nstep()")
+    columns = (0.42, 0.56, 0.71, 0.88, 1.0)
+    for x, heading in zip(columns, headings, strict=True):
+        axes.text(x, 1.1, heading, ha="right", va="bottom", color=MUTED)
+    for row, (name, run) in enumerate(runs.items(), start=1):
+        y = row + 1
+        axes.plot((0.04, 0.12), (y, y), **styles[name])
+        axes.text(0.14, y, name, va="center")
+        cells = (
+            f"{run.lr:g}",
+            f"{math.ceil(samples / (run.batch_size or samples))}",
+            f"{run.held_out_accuracy[-1]:.1%}",
+            f"{run.epoch_seconds * 1e3:.1f} ms",
+            f"{run.step_share:.0%}",
+        )
+        for x, cell in zip(columns, cells, strict=True):
+            axes.text(x, y, cell, ha="right", va="center")
+
+
+def _draw_images(figure: SubFigure, images: Array, labels: Array, predicted: Array) -> None:
+    """Draw a row of images with what the network takes them for: first some of its mistakes, then some it got right."""
+    wrong = np.flatnonzero(predicted != labels)[: IMAGES // 2]
+    right = np.flatnonzero(predicted == labels)[: IMAGES - len(wrong)]
+    chosen = [*wrong, *right]
+    figure.suptitle(
+        "What the network reads in held-out images: mistakes (framed), then others", **{**HEADING, "fontsize": 12}
+    )
+    for axes, i in zip(figure.subplots(1, len(chosen), squeeze=False).flat, chosen, strict=True):
+        axes.imshow(images[i], cmap="gray_r")
+        axes.set_anchor("N")
+        axes.grid(False)
+        axes.set(xticks=[], yticks=[])
+        mistaken = predicted[i] != labels[i]
+        axes.spines[:].set(visible=True, color=ORANGE if mistaken else "#cccccc", linewidth=2.5 if mistaken else 0.8)
+        axes.set_xlabel(
+            f"{predicted[i]}, is {labels[i]}" if mistaken else f"{predicted[i]}",
+            color=ORANGE if mistaken else BLACK,
+            fontweight="bold" if mistaken else "normal",
+        )
+
+
+def _style() -> Any:
+    """Return the context in which to draw: not the user's settings, but those of this module."""
+    return require("matplotlib.style", "demo").context(STYLE, after_reset=True)
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """Return a figure of its own, which leaves the user's matplotlib backend alone."""
+    figure: Figure = require("matplotlib.figure", "demo").Figure(figsize=(width, height), layout="constrained")
+    return figure
