@@ -197,6 +197,9 @@ void register_plan(py::module_& module) {
       },
       "Every update rule, with the names of the arrays it keeps beside each parameter.");
 
+  module.def("threads_for", &Plan::threads_for, py::arg("bytes"),
+             "How many threads a step on arrays of so many bytes together is given.");
+
   py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
       .def(py::init<std::string, const std::vector<py::array>&, const std::vector<std::string>&,
                     const std::vector<int>&, py::array_t<std::int64_t>>(),

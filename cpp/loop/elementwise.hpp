@@ -21,6 +21,17 @@ Rule rounded(const double* coefficients) {
   return rule;
 }
 
+// The first element from `begin` on that starts a cache line: an access across two lines costs twice. On few elements a
+// second loop costs more.
+template <class V>
+std::int64_t line_start(const V* array, std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t few = 1 << 12;
+  constexpr std::uintptr_t line = 64;
+  if (end - begin < few) return begin;
+  const auto address = reinterpret_cast<std::uintptr_t>(array + begin);
+  return begin + std::int64_t((line - address % line) % line / sizeof(V));
+}
+
 template <class Rule, class V, Decay decay, std::size_t... state>
 void run(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end,
          std::index_sequence<state...>) {
@@ -32,18 +43,23 @@ void run(const Coefficients& coefficients, const Arrays& arrays, std::int64_t be
   const V* const gradient = static_cast<const V*>(arrays.gradient);
   V* const states[] = {static_cast<V*>(arrays.states[state])..., nullptr};
 
-  // The arrays never overlap: bindings/ has made sure of it.
+  const std::int64_t bounds[] = {begin, line_start(parameter, begin, end), end};
+  for (int piece = 0; piece < 2; ++piece) {
+    // The arrays never overlap: bindings/ has made sure of it.
 #pragma omp simd
-  for (std::int64_t i = begin; i < end; ++i) {
-    V p = parameter[i];
-    V g = scale * gradient[i];
-    if constexpr (decay == Decay::coupled) g += c * p;
-    if constexpr (decay == Decay::decoupled) p -= c * p;
-    rule(p, g, states[state][i]...);
-    parameter[i] = p;
-    // A running mean of a gradient that has become 0 would end among the subnormals and stay there, where each operation
-    // takes a hundred cycles and more.
-    ((states[state][i] = flush_(states[state][i])), ...);
+    for (std::int64_t i = bounds[piece]; i < bounds[piece + 1]; ++i) {
+      V p = parameter[i];
+      V g = scale * gradient[i];
+      if constexpr (decay == Decay::coupled) g += c * p;
+      if constexpr (decay == Decay::decoupled) p -= c * p;
+      [&](auto... s) {
+        rule(p, g, s...);
+        // A running mean of a gradient that has become 0 would end among the subnormals and stay there, where each
+        // operation takes a hundred cycles and more.
+        ((states[state][i] = flush_(s)), ...);
+      }(states[state][i]...);
+      parameter[i] = p;
+    }
   }
 }
 

@@ -10,8 +10,9 @@
 namespace ravine {
 namespace {
 
-// Below this a second thread costs more than it saves (bench/README.md says how to measure it).
-constexpr std::int64_t elements_worth_sharing = 1 << 14;
+// A step on arrays of less than this together is done by its caller alone: waking another thread takes some 30
+// microseconds, and beside a BLAS whose threads still spin it gains less (bench/README.md says how to measure it).
+constexpr std::int64_t bytes_worth_sharing = std::int64_t(1) << 23;
 
 // Threads share work out in parts of this size, or larger ones where there would be too many.
 constexpr std::int64_t elements_per_part = 1 << 13;
@@ -54,6 +55,7 @@ std::int64_t Plan::prepare() {
   total_ = 0;
   int last_group = -1;
   std::int64_t last_t = 0;
+  std::int64_t bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const Tensor& tensor = tensors[i];
     if (!tensor.arrays.gradient) continue;
@@ -68,17 +70,21 @@ std::int64_t Plan::prepare() {
                      tensor.size, &steps_[i]});
     starts_.push_back(total_);
     total_ += tensor.size;
+    const int arrays = 2 + int(rule_table()[group.rule].states.size());
+    bytes += tensor.size * arrays * (tensor.dtype == Dtype::float32 ? 4 : 8);
   }
+  threads_ = threads_for(bytes);
   return total_;
 }
 
+int Plan::threads_for(std::int64_t bytes) { return bytes < bytes_worth_sharing ? 1 : threads::count(); }
+
 void Plan::run() {
-  if (total_ < elements_worth_sharing) {
+  if (threads_ == 1) {
     update(0, total_);
   } else {
     const int parts = int(std::min(total_ / elements_per_part, max_parts));
-    threads::run(parts, threads::count(),
-                 [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
+    threads::run(parts, threads_, [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
   }
   for (const Job& job : jobs_) *job.steps += 1;
 }

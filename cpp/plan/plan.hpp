@@ -33,6 +33,9 @@ class Plan {
   // Gathers the tensors that have a gradient and the coefficients of their next step. Returns their number of elements.
   std::int64_t prepare();
 
+  // How many threads a step on arrays of so many bytes together is given.
+  static int threads_for(std::int64_t bytes);
+
   // Updates what prepare() gathered, then advances the step counts.
   void run();
 
@@ -53,6 +56,7 @@ class Plan {
   std::vector<Job> jobs_;
   std::vector<std::int64_t> starts_;  // of each job in the run of all elements
   std::int64_t total_ = 0;
+  int threads_ = 1;
 };
 
 }  // namespace ravine

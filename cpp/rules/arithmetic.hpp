@@ -9,13 +9,17 @@ namespace ravine {
 namespace {  // see rules.hpp
 
 #if defined(__GNUC__)
-// The builtin always becomes an instruction; std::sqrt may become a function that the linker shares between instruction
-// sets.
+// The builtins always become instructions; the functions of <cmath> may become ones that the linker shares between
+// instruction sets.
 inline float sqrt_(float x) { return __builtin_sqrtf(x); }
 inline double sqrt_(double x) { return __builtin_sqrt(x); }
+inline float abs_(float x) { return __builtin_fabsf(x); }
+inline double abs_(double x) { return __builtin_fabs(x); }
 #else
 inline float sqrt_(float x) { return std::sqrt(x); }
 inline double sqrt_(double x) { return std::sqrt(x); }
+inline float abs_(float x) { return std::fabs(x); }
+inline double abs_(double x) { return std::fabs(x); }
 #endif
 
 // The greater; b where they do not compare. Put the value whose NaN must survive second.
@@ -25,8 +29,8 @@ V max_(V a, V b) {
 }
 
 // x, or 0 where x is subnormal.
-inline float flush_(float x) { return (x < 0 ? -x : x) < FLT_MIN ? 0 : x; }
-inline double flush_(double x) { return (x < 0 ? -x : x) < DBL_MIN ? 0 : x; }
+inline float flush_(float x) { return abs_(x) < FLT_MIN ? 0 : x; }
+inline double flush_(double x) { return abs_(x) < DBL_MIN ? 0 : x; }
 
 }  // namespace
 }  // namespace ravine

@@ -15,6 +15,7 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        missing = (error.name or module).partition(".")[0]
         raise MissingExtraError(
-            f"this needs {(error.name or module).partition('.')[0]}, which is not installed; run: pip install 'ravine[{extra}]'"
+            f"this needs {missing}, which is not installed; run: pip install 'ravine[{extra}]'"
         ) from error

@@ -61,7 +61,7 @@ class Effort:
     seconds: float
 
 
-_FULL = Effort(rounds=11, seconds=0.01)
+_FULL = Effort(rounds=9, seconds=0.01)
 _QUICK = Effort(rounds=3, seconds=0.001)
 
 

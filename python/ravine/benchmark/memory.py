@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ravine import config
+from ravine import _core, config
 
 Array = np.ndarray[Any, Any]
 
@@ -19,9 +19,6 @@ _SMALLEST_BYTES = 24 << 10
 
 # Passes over arrays below this size are repeated inside a single call of NumPy, above it by as many calls.
 _LARGE_BYTES = 1 << 20
-
-# A step of fewer elements runs on one thread.
-_ELEMENTS_WORTH_SHARING = 1 << 14
 
 
 class MemoryLimit:
@@ -48,8 +45,7 @@ class MemoryLimit:
 
     def __init__(self, elements: int, states: int, dtype: npt.DTypeLike) -> None:
         size = np.dtype(dtype).itemsize
-        shared = elements >= _ELEMENTS_WORTH_SHARING and config.get_threading() != "off"
-        self.threads = config.get_num_threads() if shared else 1
+        self.threads = 1 if config.get_threading() == "off" else _core.threads_for((2 + states) * elements * size)
         total = max((2 + states) * elements, _SMALLEST_BYTES // size)
         parts = [_aligned_zeros(total // self.threads, dtype) for _ in range(self.threads)]
         halves = []
@@ -94,6 +90,7 @@ class _Stream:
 
         def work(pair: tuple[Array, Array]) -> None:
             start.wait()
+            _add(*pair, 1)  # what others left in the cache and asleep is not to be paid for here
             begin = time.perf_counter()
             _add(*pair, passes)
             spans.append((begin, time.perf_counter()))
