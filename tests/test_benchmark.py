@@ -70,11 +70,11 @@ def test_numpy_form_gives_the_same_bits(rule, workload, dtype):
 
 
 @pytest.mark.parametrize("states", [0, 2])
-@pytest.mark.parametrize("elements", [1, 337, 200_000])
+@pytest.mark.parametrize("elements", [1, 337, 4_000_000])
 def test_memory_limit_measures_something(elements, states):
     config.set_num_threads(2)
     limit = MemoryLimit(elements, states, "float32")
-    assert limit.threads == (2 if elements == 200_000 and config.get_threading() != "off" else 1)
+    assert limit.threads == (2 if elements == 4_000_000 and config.get_threading() != "off" else 1)
     assert 0 < limit.seconds(1e-4) < 1
 
 

@@ -51,7 +51,6 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
-    "savefig.dpi": 120,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
 }
@@ -74,7 +73,7 @@ def count(number: int, thing: str) -> str:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a picture to a file, in the format that its name tells."""
-    figure.savefig(path)
+    figure.savefig(path, dpi=120, bbox_inches="tight", pad_inches=0.15)
 
 
 def draw_run(run: Run, images: Array, labels: Array, predicted: Array) -> Figure:
