@@ -48,16 +48,22 @@ def test_the_environment_chooses():
 
 def test_a_wrong_environment_is_an_error():
     run = python("import ravine", RAVINE_ISA="mmx")
-    assert "RAVINE_ISA: instruction set 'mmx' cannot run on this machine; choose one of 'baseline'" in run.stderr
+    assert "RAVINE_ISA: instruction set 'mmx' is not available here; choose one of 'baseline'" in run.stderr
     run = python("import ravine", RAVINE_THREADING="magic")
-    assert "RAVINE_THREADING: no threading is called 'magic'; choose one of 'pool'" in run.stderr
+    assert "RAVINE_THREADING: threading 'magic' is not available here; choose one of 'pool'" in run.stderr
+
+
+@pytest.mark.parametrize("threads", ["0", "two", "-1", "1.5", "9999999"])
+def test_a_wrong_number_of_threads_is_an_error(threads):
+    run = python("import ravine", RAVINE_THREADS=threads)
+    assert f"RAVINE_THREADS: '{threads}' is not a whole number, 1 or more, or unset RAVINE_THREADS" in run.stderr
 
 
 def test_threading():
     for name in config.available_threadings():
         config.set_threading(name)
         assert config.get_threading() == name
-    with pytest.raises(ValueError, match="no threading is called 'magic'"):
+    with pytest.raises(ValueError, match="threading 'magic' is not available here"):
         config.set_threading("magic")
 
 

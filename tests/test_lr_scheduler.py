@@ -130,3 +130,11 @@ def test_a_schedule_of_ones_own(optimizer):
 
     schedule = Halving(optimizer)
     assert train(optimizer, schedule, 2) == [[100, 10], [50, 5]]
+
+
+def test_groups_added_later_keep_their_learning_rate(optimizer):
+    schedule = LambdaLR(optimizer, lambda t: 0.5**t)
+    optimizer.add_param_group({"params": [np.zeros(1)], "lr": 7})
+    optimizer.step([np.ones(1)] * 3)
+    schedule.step()
+    assert lrs(optimizer) == [50, 5, 7]

@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/register.hpp"
+#include "choice.hpp"
 #include "isa/select.hpp"
 #include "threads/threads.hpp"
 
@@ -9,10 +10,11 @@ namespace ravine::bindings {
 namespace py = pybind11;
 
 void register_config(py::module_& module) {
-  isa::use_environment();
-  threads::use_environment();
+  use_environment("RAVINE_ISA", isa::use);
+  use_environment("RAVINE_THREADING", threads::use);
+  use_environment("RAVINE_THREADS", threads::use_count);
   module.def("available_isas", &isa::available, "The instruction sets that can run here, the best last.");
-  module.def("isa", [] { return std::string(isa::active().isa); }, "The instruction set in use.");
+  module.def("isa", [] { return std::string(isa::active().name); }, "The instruction set in use.");
   module.def("use_isa", &isa::use, py::arg("name"), "Changes the instruction set in use.");
   module.def("available_threadings", &threads::available, "The ways of sharing work among threads.");
   module.def("threading", [] { return std::string(threads::active().name); }, "The one in use.");

@@ -2,8 +2,8 @@
 #include "isa/select.hpp"
 
 #include <atomic>
-#include <cstdlib>
-#include <stdexcept>
+
+#include "choice.hpp"
 
 #if defined(_MSC_VER) && defined(RAVINE_X86_TABLES)
 #include <windows.h>
@@ -49,35 +49,11 @@ std::atomic<const Table*>& current() {
 
 }  // namespace
 
-std::vector<std::string> available() {
-  std::vector<std::string> names;
-  for (const Table* table : tables()) names.emplace_back(table->isa);
-  return names;
-}
+std::vector<std::string> available() { return names_of(tables()); }
 
 const Table& active() { return *current().load(std::memory_order_relaxed); }
 
-void use(const std::string& name) {
-  std::string choices;
-  for (const Table* table : tables()) {
-    if (name == table->isa) {
-      current() = table;
-      return;
-    }
-    choices += (choices.empty() ? "'" : ", '") + std::string(table->isa) + "'";
-  }
-  throw std::invalid_argument("instruction set '" + name + "' cannot run on this machine; choose one of " + choices);
-}
-
-void use_environment() {
-  const char* name = std::getenv("RAVINE_ISA");
-  if (!name || !*name) return;
-  try {
-    use(name);
-  } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument(std::string("RAVINE_ISA: ") + error.what() + ", or unset RAVINE_ISA");
-  }
-}
+void use(const std::string& name) { current() = &choose("instruction set", tables(), name); }
 
 }  // namespace isa
 }  // namespace ravine

@@ -11,13 +11,10 @@ namespace ravine::isa {
 // What this machine can run, from the baseline to the best.
 std::vector<std::string> available();
 
-// The table in use: the best available, or the one that RAVINE_ISA names.
+// The table in use: the best available, until another is chosen.
 const Table& active();
 
 // Changes the table in use. Throws std::invalid_argument when `name` is unknown or cannot run here.
 void use(const std::string& name);
-
-// use(RAVINE_ISA) if the environment sets it.
-void use_environment();
 
 }  // namespace ravine::isa

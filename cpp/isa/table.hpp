@@ -7,7 +7,7 @@
 namespace ravine {
 
 struct Table {
-  const char* isa;
+  const char* name;
   Kernel kernels[AllRules::size][decay_count][dtype_count];
 
   Kernel kernel(int rule, Decay decay, Dtype dtype) const { return kernels[rule][int(decay)][int(dtype)]; }

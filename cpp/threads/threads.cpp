@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "choice.hpp"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -17,15 +19,16 @@ void run_serial(const Work& work, int) {
   for (int part = 0; part < work.parts; ++part) work.task(work.context, part);
 }
 
-const Backend* const all[] = {&pool, &openmp, &serial};
+std::vector<const Backend*> backends() {
+  std::vector<const Backend*> found = {&pool};
+  if (openmp.run) found.push_back(&openmp);
+  found.push_back(&serial);
+  return found;
+}
 
 std::atomic<const Backend*> current{&pool};
 std::atomic<int> chosen{0};
-
-int from_environment(const char* name) {
-  const char* text = std::getenv(name);
-  return text ? std::max(0, std::atoi(text)) : 0;
-}
+std::atomic<int> by_default{0};
 
 int cpus() {
 #if defined(__linux__)
@@ -35,54 +38,34 @@ int cpus() {
   return std::max(1, int(std::thread::hardware_concurrency()));
 }
 
-int default_count() {
-  for (const char* name : {"RAVINE_THREADS", "OMP_NUM_THREADS"})
-    if (const int set = from_environment(name)) return set;
-  return cpus();
+int found() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  const int set = text ? std::atoi(text) : 0;
+  return set > 0 ? set : cpus();
 }
 
 }  // namespace
 
 const Backend serial = {"off", run_serial};
 
-std::vector<std::string> available() {
-  std::vector<std::string> names;
-  for (const Backend* backend : all)
-    if (backend->run) names.emplace_back(backend->name);
-  return names;
-}
+std::vector<std::string> available() { return names_of(backends()); }
 
 const Backend& active() { return *current.load(std::memory_order_relaxed); }
 
-void use(const std::string& name) {
-  std::string choices;
-  for (const Backend* backend : all) {
-    if (!backend->run) continue;
-    if (name == backend->name) {
-      current = backend;
-      return;
-    }
-    choices += (choices.empty() ? "'" : ", '") + std::string(backend->name) + "'";
-  }
-  throw std::invalid_argument("no threading is called '" + name + "'; choose one of " + choices);
-}
-
-void use_environment() {
-  const char* name = std::getenv("RAVINE_THREADING");
-  if (!name || !*name) return;
-  try {
-    use(name);
-  } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument(std::string("RAVINE_THREADING: ") + error.what() + ", or unset RAVINE_THREADING");
-  }
-}
+void use(const std::string& name) { current = &choose("threading", backends(), name); }
 
 int count() {
-  static const int by_default = default_count();
-  const int set = chosen.load(std::memory_order_relaxed);
-  return set > 0 ? set : by_default;
+  if (const int set = chosen.load(std::memory_order_relaxed)) return set;
+  if (const int set = by_default.load(std::memory_order_relaxed)) return set;
+  return by_default = found();
 }
 
 void set_count(int threads) { chosen = threads; }
+
+void use_count(const std::string& text) {
+  const bool whole = !text.empty() && text.size() < 6 && text.find_first_not_of("0123456789") == std::string::npos;
+  if (!whole || std::stoi(text) < 1) throw std::invalid_argument("'" + text + "' is not a whole number, 1 or more");
+  by_default = std::stoi(text);
+}
 
 }  // namespace ravine::threads

@@ -28,14 +28,15 @@ std::vector<std::string> available();
 const Backend& active();
 void use(const std::string& name);
 
-// use(RAVINE_THREADING) if the environment sets it.
-void use_environment();
-
 // How many threads a large piece of work is given.
 int count();
 
-// Sets it; 0 goes back to the default: RAVINE_THREADS, or else OMP_NUM_THREADS, or else the CPUs this process may use.
+// Sets it; 0 goes back to the default.
 void set_count(int threads);
+
+// Makes the number that `text` names the default, which is otherwise OMP_NUM_THREADS, or else the CPUs this process may
+// use. Throws std::invalid_argument where it is no whole number, 1 or more.
+void use_count(const std::string& text);
 
 // Calls function(part) for every part in [0, parts), neighbouring parts mostly on the same thread.
 template <class Function>

@@ -15,7 +15,7 @@ class LRScheduler:
     """Base class: sets the learning rate of every group of an optimizer as a function of a count of steps.
 
     A subclass gives `lr_at(t)`, the learning rates at step t. Constructing a schedule sets those of step 0 and keeps
-    the learning rate that each group had as its "initial_lr".
+    the learning rate that each group had as its "initial_lr". Groups that the optimizer is given later keep their own.
 
     Args:
         optimizer: whose groups to drive.
@@ -76,7 +76,7 @@ class LRScheduler:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         self._started = True
         self._last_lr = self.lr_at(self.last_epoch)
-        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=False):
             group["lr"] = lr
 
     def state_dict(self) -> dict[str, Any]:

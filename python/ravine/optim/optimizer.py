@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import operator
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,11 +16,10 @@ from ravine.nn.parameter import Parameter
 from ravine.optim._groups import as_groups, as_named
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._hyper import Check
+from ravine.optim._state import Member, StateView, new_like
 
 Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
-
-_PAGE = 4096
 
 # Keys of a group that are no hyper-parameters.
 _GROUP_KEYS = ("params", "param_names", "name", "initial_lr")
@@ -36,40 +34,6 @@ class Rule(NamedTuple):
     name: str
     hyper: dict[str, float]
     decoupled: bool = False  # whether weight decay shrinks the parameter itself rather than joining the gradient
-
-
-class Member(NamedTuple):
-    """A parameter of an optimizer."""
-
-    param: Any  # a Parameter, or any object with .data and .grad
-    array: Array
-    name: str | None
-    keyed: bool  # whether the name came with it as a key, and so must differ from others
-    label: str  # how error messages call it
-    bare: bool  # whether it came as a plain array, which carries no gradient
-
-
-class _States(Mapping[Any, Mapping[str, Any]]):
-    """The state of each parameter that has stepped, looked up by the parameter, or the array, itself."""
-
-    def __init__(self, members: list[Member], state_of: Callable[[int], dict[str, Any]]) -> None:
-        self._members = members
-        self._state_of = state_of
-
-    def __getitem__(self, key: object) -> Mapping[str, Any]:
-        for i, member in enumerate(self._members):
-            if key is member.param or key is member.array:
-                return MappingProxyType(self._state_of(i))
-        raise KeyError("no parameter of this optimizer is that object")
-
-    def __iter__(self) -> Iterator[Any]:
-        return (member.param for i, member in enumerate(self._members) if self._state_of(i))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return repr({param: dict(self[param]) for param in self})
 
 
 class Optimizer:
@@ -163,7 +127,9 @@ class Optimizer:
         added = self._as_members(param_group["params"], index)
         members = [*self._members, *added]
         check_overlap(self._owner, [m.label for m in members], [m.array for m in members])
-        if twice := _repeated([m.name for m in members if m.keyed]):
+        keys = [m.name for m in members if m.keyed]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
             raise ValueError(f"{where}two parameters are named {twice!r}; each needs a name of its own.")
 
         group: Group = {"params": [m.param for m in added], **hyper}
@@ -295,28 +261,28 @@ class Optimizer:
             ]
         return gradients
 
-    def _by_name(self, grads: Mapping[str, Any], members: Iterable[int]) -> list[Any]:
-        names = [self._members[i].name for i in members]
+    def _by_name(self, grads: Mapping[str, Any], members: range) -> list[Any]:
+        names = [member.name for member in self._members[members.start : members.stop]]
+        found = [grads[name] for name in names if name is not None and name in grads]
+        if len(found) == len(names) == len(grads):
+            return found
         if None in names:
-            unnamed = self._members[names.index(None)].label
-            raise ValueError(
-                f"{self._owner}.step: grads is a dict, but {unnamed} has no name. Give the parameters as a dict or as "
-                "(name, array) pairs, or the gradients as a list."
-            )
-        if twice := _repeated(names):
-            raise ValueError(
-                f"{self._owner}.step: grads is a dict, but two parameters are named {twice!r}; give a list instead."
-            )
-        missing = [name for name in names if name not in grads]
-        unknown = [name for name in grads if name not in names]
-        if missing or unknown:
-            problems = [f"no gradient for {', '.join(map(repr, missing))}"] if missing else []
-            problems += [f"no parameter named {', '.join(map(repr, unknown))}"] if unknown else []
+            problem = f"{self._members[members[names.index(None)]].label} has no name"
+        elif len(set(names)) < len(names):
+            problem = f"two parameters are named {next(name for name in names if names.count(name) > 1)!r}"
+        else:
+            missing = ", ".join(repr(name) for name in names if name not in grads)
+            unknown = ", ".join(repr(name) for name in grads if name not in names)
+            problems = [f"no gradient for {missing}"] if missing else []
+            problems += [f"no parameter named {unknown}"] if unknown else []
             raise ValueError(
                 f"{self._owner}.step: {' and '.join(problems)}; the parameters are {', '.join(map(repr, names))}. "
                 "Give None where a parameter has no gradient this time."
             )
-        return [grads[name] for name in names if name is not None]
+        raise ValueError(
+            f"{self._owner}.step: grads is a dict, but {problem}. Give the parameters as a dict or as (name, array) "
+            "pairs, or the gradients as a list."
+        )
 
     def _check_foreign(self) -> None:
         """Make sure that objects which may rebind their `.data` have not done so."""
@@ -357,7 +323,7 @@ class Optimizer:
         arrays = self._arrays[i]
         missing = [name for name in _STATES[rule] if name not in arrays]
         for name in missing:
-            arrays[name] = _new_like(self._members[i].array, self._initial_state(name, hyper), 1 + len(arrays))
+            arrays[name] = new_like(self._members[i].array, self._initial_state(name, hyper), 1 + len(arrays))
         if missing and self._counts_state:
             self._steps[i] = 0
         return [arrays[name] for name in _STATES[rule]]
@@ -390,7 +356,7 @@ class Optimizer:
     @property
     def state(self) -> Mapping[Any, Mapping[str, Any]]:
         """For each parameter that has stepped, "step" and the arrays of its state (live, not copies)."""
-        return _States(self._members, self._state_of)
+        return StateView(self._members, self._state_of)
 
     def _state_of(self, i: int) -> dict[str, Any]:
         return {"step": int(self._steps[i]), **self._arrays[i]} if self._steps[i] > 0 else {}
@@ -445,7 +411,7 @@ class Optimizer:
             group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})
         self._steps = np.array([step for step, _ in states], np.int64)
         self._arrays = [
-            {name: _new_like(member.array, value, place) for place, (name, value) in enumerate(arrays.items(), 1)}
+            {name: new_like(member.array, value, place) for place, (name, value) in enumerate(arrays.items(), 1)}
             for member, (_, arrays) in zip(self._members, states, strict=True)
         ]
         self._has_stepped = bool(self._steps.any())
@@ -551,24 +517,3 @@ class Optimizer:
         # A copied torch parameter has memory of its own, which the copied array knows nothing of.
         self._members = [m._replace(array=parameter_array(self._owner, m.label, m.param.data)) for m in self._members]
         self._make_transient()
-
-
-def _repeated(names: Sequence[str | None]) -> str | None:
-    """Return a name that stands in the list twice, or None."""
-    return next((name for i, name in enumerate(names) if name in names[:i]), None)
-
-
-def _new_like(array: Array, values: float | Array, place: int) -> Array:
-    """Return a new array in the memory order of another, holding `values`.
-
-    A large one lies to cache lines as the other does, so that one loop over both is aligned for both, and begins
-    `place` times 17 lines further on in its page: loads that follow stores of the same address within a page wait.
-    """
-    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-    room = np.zeros(array.size + (2 * _PAGE // array.itemsize if array.nbytes > _PAGE else 0), array.dtype)
-    offset = (address(array) + place * 17 * 64 - address(room)) % _PAGE // array.itemsize if array.nbytes > _PAGE else 0
-    # Memory of zeros that nobody has touched yet costs nothing.
-    result: Array = room[offset : offset + array.size].reshape(array.shape, order=order)
-    if not isinstance(values, float) or values != 0:
-        result[...] = values
-    return result
