@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES, Array
 

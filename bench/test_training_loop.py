@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import training_loop
-
 from ravine import config
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ the step run in different ways and with the step left out:
 
     python bench/training_loop.py --optimizer adam --parameters 10000 1000000
     python bench/training_loop.py --batch 0           # the step by itself
+    python bench/training_loop.py --share-from 0      # small steps shared among threads too
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-
-from ravine import config
+from ravine import _core, config
 from ravine.benchmark.cases import CASES
 from ravine.benchmark.timing import interleaved, median_ratio, repeated
 
@@ -78,8 +78,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=256, help="samples in a batch; 0 leaves the products out")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.05, help="the least length of a turn")
+    parser.add_argument(
+        "--share-from", type=int, metavar="BYTES", help="share steps on arrays of so many bytes and more"
+    )
     arguments = parser.parse_args(argv)
     before = config.get_threading()
+    shared = None if arguments.share_from is None else _core.share_from(arguments.share_from)
     print(f"{arguments.optimizer}: µs an iteration, median; in brackets as a multiple of the one with 1 thread.")
     print(f"Threads: {config.get_num_threads()}.\n")
     print(f"{'parameters':>12}" + "".join(f"{name:>17}" for name in LOOPS))
@@ -93,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ]
         print(f"{parameters:12,}" + "".join(f"{cell:>17}" for cell in cells), flush=True)
     config.set_threading(before)
+    if shared is not None:
+        _core.share_from(shared)
 
 
 if __name__ == "__main__":

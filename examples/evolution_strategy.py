@@ -6,7 +6,6 @@ python examples/evolution_strategy.py
 
 import numpy as np
 import numpy.typing as npt
-
 from ravine import optim
 
 Vectors = npt.NDArray[np.float64]

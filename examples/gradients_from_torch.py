@@ -5,7 +5,6 @@ python examples/gradients_from_torch.py
 """
 
 import torch
-
 from ravine import optim
 
 

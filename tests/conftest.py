@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from ravine import _core, config
 
 if build := os.environ.get("RAVINE_BUILD_DIR"):
@@ -14,9 +13,10 @@ if build := os.environ.get("RAVINE_BUILD_DIR"):
 
 @pytest.fixture(autouse=True)
 def restored_config() -> Iterator[None]:
-    """Leave the instruction set and the threads as they were."""
-    isa, threading = config.get_isa(), config.get_threading()
+    """Share small steps among threads too; leave this, the instruction set and the threads as they were."""
+    isa, threading, shared = config.get_isa(), config.get_threading(), _core.share_from(1 << 16)
     yield
+    _core.share_from(shared)
     config.set_isa(isa)
     config.set_threading(threading)
     config.set_num_threads(None)

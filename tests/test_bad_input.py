@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import CASES, Case
-
 from ravine import nn, optim
 
 ERRORS = [(case, *error) for case in CASES for error in case.errors]

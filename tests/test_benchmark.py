@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-
 from ravine import _core, config, optim
 from ravine._extras import MissingExtraError
 from ravine.benchmark import command, workloads

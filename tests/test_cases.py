@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from cases import CASES
-
 from ravine import _core, optim, reference
 
 PUBLIC = {

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-
 from ravine import config
 from ravine.cli import main
 

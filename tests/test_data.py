@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from ravine.data import minibatches
 
 X = np.arange(20).reshape(10, 2)

@@ -10,7 +10,6 @@ import sys
 
 import numpy as np
 import pytest
-
 from ravine import cli
 from ravine.demo import digits, pictures
 from ravine.demo.mlp import MLP, softmax_cross_entropy

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 import ravine
 
 ROOT = Path(__file__).parents[1]

@@ -7,8 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from cases import CASES, CONFIG_IDS, CONFIGS, Case, Config, id_of
-
-from ravine import config, optim, reference
+from ravine import _core, config, optim, reference
 
 DTYPES = [np.float32, np.float64]
 THREADS = [("pool", 1), ("pool", 2), ("pool", 3), ("pool", 8), ("openmp", 2), ("openmp", 8)]
@@ -80,6 +79,7 @@ def test_bits_equal_the_reference(case, settings, dtype):
         config.set_isa(isa)
         config.set_threading(threading)
         config.set_num_threads(threads)
+        assert _core.threads_for(start.buffer.nbytes) == threads
         ours = start.copy()
         optimizer = case.optimizer(ours.arrays, **settings)
         for grads in gradients:

@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-
 from ravine import optim
 from ravine.optim.lr_scheduler import LambdaLR, LRScheduler
 

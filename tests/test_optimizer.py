@@ -11,7 +11,6 @@ import threading
 import numpy as np
 import pytest
 from cases import CASES
-
 from ravine import config, nn, optim
 
 

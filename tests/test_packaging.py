@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 import ravine
 
 ROOT = Path(__file__).parents[1]

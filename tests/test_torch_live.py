@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from cases import CASES
 from hypothesis import HealthCheck, given, settings
-
 from ravine import nn, optim
 
 torch = pytest.importorskip("torch")

@@ -200,6 +200,9 @@ void register_plan(py::module_& module) {
   module.def("threads_for", &Plan::threads_for, py::arg("bytes"),
              "How many threads a step on arrays of so many bytes together is given.");
 
+  module.def("share_from", &Plan::share_from, py::arg("bytes"),
+             "Shares steps on so many bytes and more among threads; returns the number until now.");
+
   py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
       .def(py::init<std::string, const std::vector<py::array>&, const std::vector<std::string>&,
                     const std::vector<int>&, py::array_t<std::int64_t>>(),

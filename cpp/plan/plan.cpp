@@ -1,6 +1,7 @@
 #include "plan/plan.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "isa/select.hpp"
@@ -12,7 +13,7 @@ namespace {
 
 // A step on arrays of less than this together is done by its caller alone: waking another thread takes some 30
 // microseconds, and beside a BLAS whose threads still spin it gains less (bench/README.md says how to measure it).
-constexpr std::int64_t bytes_worth_sharing = std::int64_t(1) << 23;
+std::atomic<std::int64_t> bytes_worth_sharing{std::int64_t(1) << 23};
 
 // Threads share work out in parts of this size, or larger ones where there would be too many.
 constexpr std::int64_t elements_per_part = 1 << 13;
@@ -77,7 +78,11 @@ std::int64_t Plan::prepare() {
   return total_;
 }
 
-int Plan::threads_for(std::int64_t bytes) { return bytes < bytes_worth_sharing ? 1 : threads::count(); }
+int Plan::threads_for(std::int64_t bytes) {
+  return bytes < bytes_worth_sharing.load(std::memory_order_relaxed) ? 1 : threads::count();
+}
+
+std::int64_t Plan::share_from(std::int64_t bytes) { return bytes_worth_sharing.exchange(bytes); }
 
 void Plan::run() {
   if (threads_ == 1) {

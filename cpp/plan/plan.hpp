@@ -36,6 +36,9 @@ class Plan {
   // How many threads a step on arrays of so many bytes together is given.
   static int threads_for(std::int64_t bytes);
 
+  // Shares steps on so many bytes and more among threads; returns the number until now. For tests and measurements.
+  static std::int64_t share_from(std::int64_t bytes);
+
   // Updates what prepare() gathered, then advances the step counts.
   void run();
 
