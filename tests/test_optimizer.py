@@ -79,10 +79,28 @@ class TestFormsOfParameters:
         with pytest.raises(ValueError, match=r"params\[0\] \(float32, shape \(4,\)\) is read-only"):
             optim.SGD([np.memmap(path, np.float32, "r")])
 
+    def test_a_list_that_changes_while_it_is_read(self):
+        class Growing:
+            """A gradient that changes the list it is in when it is looked at."""
+
+            def __init__(self, grads):
+                self.grads, self.values = grads, np.ones(2)
+
+            @property
+            def __array_interface__(self):
+                self.grads.clear()
+                return self.values.__array_interface__
+
+        a, b = np.zeros(2), np.zeros(2)
+        grads = []
+        grads += [Growing(grads), np.ones(2)]
+        optim.SGD([a, b], lr=1).step(grads)
+        assert (a.tolist(), b.tolist(), grads) == ([-1, -1], [-1, -1], [])
+
     def test_axes_of_length_one_and_empty_arrays(self):
         column = np.zeros((4, 1))[::2][:1]
         empty = np.zeros((0, 3))[:, ::2]
-        optim.SGD([column, empty], lr=1).step([np.ones((1, 1)), np.ones((0, 2))])
+        optim.SGD([column, empty], lr=1).step([np.ones((1, 1)), column[1:].repeat(2, axis=1)])
         assert column.tolist() == [[-1]]
 
 

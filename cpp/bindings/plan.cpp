@@ -88,10 +88,8 @@ class PyPlan {
   }
 
   void step(const py::sequence& gradients) {
-    py::object fast =
-        py::reinterpret_steal<py::object>(PySequence_Fast(gradients.ptr(), "gradients must be a sequence"));
-    if (!fast) throw py::error_already_set();
-    const auto given = std::size_t(PySequence_Fast_GET_SIZE(fast.ptr()));
+    const py::tuple items(gradients);  // a list could change while a gradient is being converted
+    const std::size_t given = items.size();
     if (given != parameters_.size())
       throw py::value_error(owner_ + ".step: got " + std::to_string(given) + " gradients for " +
                             std::to_string(parameters_.size()) +
@@ -102,9 +100,8 @@ class PyPlan {
         for (py::object& object : held) object = py::object();
       }
     } const release_at_the_end{gradients_};
-    PyObject** items = PySequence_Fast_ITEMS(fast.ptr());
     for (std::size_t i = 0; i < given; ++i) {
-      gradients_[i] = gradient_for(i, items[i]);
+      gradients_[i] = gradient_for(i, py::handle(PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i))));
       plan_->tensors[i].arrays.gradient = gradients_[i] ? fields(gradients_[i]).data : nullptr;
     }
     if (plan_->prepare() < elements_worth_releasing) {
@@ -156,7 +153,7 @@ class PyPlan {
     const char* end = begin + parameter.bytes();
     const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
                                         [](const char* at, const Interval& interval) { return at < interval.end; });
-    if (after != written_.end() && after->begin < end)
+    if (begin < end && after != written_.end() && after->begin < end)
       throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient shares memory with " +
                             after->array->label() + ", which the step writes to. Pass a copy of the gradient.");
   }
