@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -136,6 +137,15 @@ def test_each_instruction_set_really_runs():
     with pytest.raises(ValueError, match=r"'mmx' is not available here; choose one of 'baseline'"):
         config.set_isa("mmx")
     assert config.get_isa() == config.available_isas()[-1]
+
+
+@pytest.mark.skipif("RAVINE_TEST_HUGE" not in os.environ, reason="takes 18 GB of memory: set RAVINE_TEST_HUGE=1")
+def test_more_elements_than_32_bits_count():
+    n = 2**31 + 17
+    p, g = np.zeros(n, np.float32), np.ones(n, np.float32)
+    optim.SGD([p], lr=1).step([g])
+    del g
+    assert p.min() == p.max() == -1
 
 
 def test_many_tensors_of_many_kinds_in_one_step():
