@@ -139,6 +139,22 @@ def test_each_instruction_set_really_runs():
     assert config.get_isa() == config.available_isas()[-1]
 
 
+@pytest.mark.parametrize("threading", config.available_threadings())
+def test_steps_too_small_to_wake_a_thread(threading):
+    """One after the other at once, so that threads are sometimes awake and sometimes not."""
+    _core.share_from(1 << 40)
+    config.set_threading(threading)
+    rng = np.random.default_rng(4)
+    p, g = rng.standard_normal((2, 100_000), dtype=np.float32)
+    expected, state = p.copy(), {}
+    optimizer = optim.Adam([p])
+    for threads in range(1, 101):
+        config.set_num_threads(threads % 5 + 1)
+        optimizer.step([g])
+        reference.adam(expected, g, state)
+    np.testing.assert_array_equal(p, expected)
+
+
 @pytest.mark.skipif("RAVINE_TEST_HUGE" not in os.environ, reason="takes 18 GB of memory: set RAVINE_TEST_HUGE=1")
 def test_more_elements_than_32_bits_count():
     n = 2**31 + 17

@@ -11,9 +11,12 @@
 namespace ravine {
 namespace {
 
-// A step on arrays of less than this together is done by its caller alone: waking another thread takes some 30
-// microseconds, and beside a BLAS whose threads still spin it gains less (bench/README.md says how to measure it).
-std::atomic<std::int64_t> bytes_worth_sharing{std::int64_t(1) << 23};
+// A step on arrays of less than this together is done by its caller alone.
+constexpr std::int64_t bytes_worth_sharing = std::int64_t(1) << 20;
+
+// Below this no sleeping thread is woken for a step: that takes some 30 microseconds, and beside a BLAS whose threads
+// still spin it gains less (bench/README.md says how to measure it).
+std::atomic<std::int64_t> bytes_worth_waking{std::int64_t(1) << 23};
 
 // Threads share work out in parts of this size, or larger ones where there would be too many.
 constexpr std::int64_t elements_per_part = 1 << 13;
@@ -75,21 +78,24 @@ std::int64_t Plan::prepare() {
     bytes += tensor.size * arrays * (tensor.dtype == Dtype::float32 ? 4 : 8);
   }
   threads_ = threads_for(bytes);
+  worth_waking_ = bytes >= bytes_worth_waking.load(std::memory_order_relaxed);
   return total_;
 }
 
 int Plan::threads_for(std::int64_t bytes) {
-  return bytes < bytes_worth_sharing.load(std::memory_order_relaxed) ? 1 : threads::count();
+  const std::int64_t least = std::min(bytes_worth_sharing, bytes_worth_waking.load(std::memory_order_relaxed));
+  return bytes < least ? 1 : threads::count();
 }
 
-std::int64_t Plan::share_from(std::int64_t bytes) { return bytes_worth_sharing.exchange(bytes); }
+std::int64_t Plan::share_from(std::int64_t bytes) { return bytes_worth_waking.exchange(bytes); }
 
 void Plan::run() {
   if (threads_ == 1) {
     update(0, total_);
   } else {
     const int parts = int(std::min(total_ / elements_per_part, max_parts));
-    threads::run(parts, threads_, [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
+    threads::run(parts, threads_, worth_waking_,
+                 [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
   }
   for (const Job& job : jobs_) *job.steps += 1;
 }

@@ -21,7 +21,7 @@ const int registered = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
 
 void run_region(const Work& work, int threads) {
-  if (threads <= 1 || forked) return serial.run(work, 1);
+  if (threads <= 1 || !work.worth_waking || forked) return serial.run(work, 1);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int part = 0; part < work.parts; ++part) work.task(work.context, part);
 }

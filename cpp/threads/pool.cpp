@@ -15,6 +15,10 @@
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
+#if defined(__linux__)
+#include <sched.h>
+#include <unistd.h>
+#endif
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -24,8 +28,14 @@ namespace {
 
 constexpr int max_threads = 256;
 
-// How often a helper looks for new work before it sleeps: some 20 microseconds, less than it takes to wake it.
-constexpr int spins_before_sleep = 500;
+// How often a helper looks for new work before it sleeps: for some 20 microseconds without, then for some 100 with
+// letting others run in between, which is what it takes to wake it.
+constexpr int spins_before_sleep = 600;
+constexpr int spins_without_yield = 400;
+
+// Where it is not worth waking a helper, one is woken all the same for one piece of work in so many: if the next one
+// follows at once, it finds the helper awake.
+constexpr unsigned works_between_wakes = 16;
 
 // How often the caller looks whether the helpers are done before it lets others run.
 constexpr int spins_before_yield = 2000;
@@ -37,6 +47,22 @@ void pause() {
   __asm__ __volatile__("yield");
 #endif
 }
+
+#if defined(__linux__)
+int current_cpu() { return sched_getcpu(); }
+
+// Keeps the calling thread off a CPU. The scheduler likes to wake a thread where its waker runs, which here is the one
+// place where it is of no use: the waker goes on working there.
+void avoid_cpu(int cpu) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(getpid(), sizeof allowed, &allowed) != 0) return;
+  CPU_CLR(cpu, &allowed);
+  if (CPU_COUNT(&allowed) > 0) sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+int current_cpu() { return -1; }
+void avoid_cpu(int) {}
+#endif
 
 // A thread's parts [begin, end) of the work numbered `job`. Its owner takes the first, others steal the last, so each
 // thread sees the same neighbouring parts in every step and they stay in its cache.
@@ -66,10 +92,13 @@ class Range {
 
 class Pool {
  public:
-  // Runs the work, or returns false where the pool is busy with another caller's.
+  // Runs the work, or returns false where the pool is busy with another caller's, or no helper is awake.
   bool run(const Work& work, int threads) {
     const std::unique_lock<std::mutex> mine(caller_, std::try_to_lock);
     if (!mine) return false;
+    if (!work.worth_waking && sleepers_.load(std::memory_order_relaxed) == helpers_ &&
+        ++works_asleep_ % works_between_wakes != 0)
+      return false;
     threads = std::min({threads, max_threads, work.parts});
     start_helpers(threads - 1);
 
@@ -78,6 +107,7 @@ class Pool {
     context_.store(work.context, std::memory_order_relaxed);
     threads_.store(threads, std::memory_order_relaxed);
     pending_.store(work.parts, std::memory_order_relaxed);
+    caller_cpu_.store(current_cpu(), std::memory_order_relaxed);
     const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
     for (int i = 0; i < threads; ++i)
       ranges_[i].reset(job, int(std::int64_t(work.parts) * i / threads),
@@ -111,6 +141,8 @@ class Pool {
   [[noreturn]] void help(int self, std::uint32_t seen) {
     for (;;) {
       seen = next_job(seen);
+      const int cpu = current_cpu();
+      if (cpu >= 0 && cpu == caller_cpu_.load(std::memory_order_relaxed)) avoid_cpu(cpu);
       work_on(seen, self);
     }
   }
@@ -118,7 +150,7 @@ class Pool {
   std::uint32_t next_job(std::uint32_t seen) {
     for (int spins = 0; spins < spins_before_sleep; ++spins) {
       if (const std::uint32_t job = job_.load(std::memory_order_acquire); job != seen) return job;
-      pause();
+      spins < spins_without_yield ? pause() : std::this_thread::yield();
     }
     std::unique_lock<std::mutex> lock(sleep_);
     sleepers_ += 1;
@@ -141,11 +173,13 @@ class Pool {
 
   std::mutex caller_;
   int helpers_ = 0;
+  unsigned works_asleep_ = 0;
 
   std::atomic<std::uint32_t> job_{0};
   std::atomic<void (*)(void*, int)> task_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<int> threads_{0};
+  std::atomic<int> caller_cpu_{-1};
   alignas(64) std::atomic<int> pending_{0};
   Range ranges_[max_threads];
 

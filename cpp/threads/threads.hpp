@@ -11,6 +11,7 @@ struct Work {
   void (*task)(void* context, int part);
   void* context;
   int parts;
+  bool worth_waking;  // whether it is large enough to wake a sleeping thread for it
 };
 
 // A way to run work on up to `threads` threads; returns when all parts are done.
@@ -40,9 +41,9 @@ void use_count(const std::string& text);
 
 // Calls function(part) for every part in [0, parts), neighbouring parts mostly on the same thread.
 template <class Function>
-void run(int parts, int threads, Function&& function) {
+void run(int parts, int threads, bool worth_waking, Function&& function) {
   const auto call = [](void* context, int part) { (*static_cast<Function*>(context))(part); };
-  active().run({call, &function, parts}, threads);
+  active().run({call, &function, parts, worth_waking}, threads);
 }
 
 }  // namespace ravine::threads
