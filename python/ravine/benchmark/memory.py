@@ -17,6 +17,9 @@ Array = np.ndarray[Any, Any]
 # no place in a limit, weighs less.
 _SMALLEST_BYTES = 24 << 10
 
+# The best of so many measurements counts: now and then the threads are put on one processor.
+_TRIES = 3
+
 # Passes over arrays below this size are repeated inside a single call of NumPy, above it by as many calls.
 _LARGE_BYTES = 1 << 20
 
@@ -80,8 +83,8 @@ class _Stream:
         """Measure for about `target` seconds and return how long the bytes of one step take."""
         if self._pass_seconds == 0:
             self._pass_seconds = self._time(2) / 2
-        passes = max(1, round(target / self._pass_seconds))
-        self._pass_seconds = self._time(passes) / passes
+        passes = max(1, round(target / _TRIES / self._pass_seconds))
+        self._pass_seconds = min(self._time(passes) for _ in range(_TRIES)) / passes
         return self._pass_seconds * self._passes_per_step
 
     def _time(self, passes: int) -> float:
