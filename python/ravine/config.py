@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from typing import Any
 
@@ -88,6 +87,8 @@ def set_threading(name: str) -> None:
 
 def info() -> dict[str, Any]:
     """Return what `show` prints."""
+    import platform  # noqa: PLC0415  (importing ravine has to be quick)
+
     from ravine import __version__  # noqa: PLC0415  (ravine imports this module)
 
     return {

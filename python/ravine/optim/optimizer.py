@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,13 +114,11 @@ class Optimizer:
         where = self._where(index)
         if not isinstance(param_group, Mapping) or "params" not in param_group:
             raise TypeError(f"{where}a parameter group is {describe(param_group)}; expected a dict with 'params'.")
-        known = (*self._checks, *_GROUP_KEYS)
         for key in param_group:
-            if key not in known:
-                close = difflib.get_close_matches(str(key), known, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
+            if key not in self._checks and key not in _GROUP_KEYS:
                 raise ValueError(
-                    f"{where}unknown hyper-parameter {key!r}; {self._owner} has {', '.join(self._checks)}.{hint}"
+                    f"{where}unknown hyper-parameter {key!r}; {self._owner} has {', '.join(self._checks)}."
+                    + _did_you_mean(key, (*self._checks, *_GROUP_KEYS))
                 )
         hyper = self._checked({**self.defaults, **param_group}, index)
         added = self._as_members(param_group["params"], index)
@@ -517,3 +514,10 @@ class Optimizer:
         # A copied torch parameter has memory of its own, which the copied array knows nothing of.
         self._members = [m._replace(array=parameter_array(self._owner, m.label, m.param.data)) for m in self._members]
         self._make_transient()
+
+
+def _did_you_mean(key: object, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415  (importing ravine has to be quick)
+
+    close = get_close_matches(str(key), known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
