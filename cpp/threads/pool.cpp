@@ -34,8 +34,10 @@ constexpr int spins_before_sleep = 600;
 constexpr int spins_without_yield = 400;
 
 // Where it is not worth waking a helper, one is woken all the same for one piece of work in so many: if the next one
-// follows at once, it finds the helper awake.
+// follows at once, it finds the helper awake. Where that was in vain some times, it is tried less often.
 constexpr unsigned works_between_wakes = 16;
+constexpr unsigned works_between_vain_wakes = 1024;
+constexpr unsigned vain_wakes = 8;
 
 // How often the caller looks whether the helpers are done before it lets others run.
 constexpr int spins_before_yield = 2000;
@@ -96,9 +98,7 @@ class Pool {
   bool run(const Work& work, int threads) {
     const std::unique_lock<std::mutex> mine(caller_, std::try_to_lock);
     if (!mine) return false;
-    if (!work.worth_waking && sleepers_.load(std::memory_order_relaxed) == helpers_ &&
-        ++works_asleep_ % works_between_wakes != 0)
-      return false;
+    if (!work.worth_waking && !is_time_to_wake()) return false;
     threads = std::min({threads, max_threads, work.parts});
     start_helpers(threads - 1);
 
@@ -127,6 +127,18 @@ class Pool {
   }
 
  private:
+  // Whether a helper is awake, or one should be woken in the hope of more work soon.
+  bool is_time_to_wake() {
+    if (sleepers_.load(std::memory_order_relaxed) < helpers_) {
+      wakes_in_vain_ = 0;
+      return true;
+    }
+    const unsigned interval = wakes_in_vain_ < vain_wakes ? works_between_wakes : works_between_vain_wakes;
+    if (++works_asleep_ % interval != 0) return false;
+    ++wakes_in_vain_;
+    return true;
+  }
+
   void start_helpers(int wanted) {
     for (; helpers_ < wanted; ++helpers_) {
       const std::uint32_t seen = job_.load(std::memory_order_relaxed);
@@ -174,6 +186,7 @@ class Pool {
   std::mutex caller_;
   int helpers_ = 0;
   unsigned works_asleep_ = 0;
+  unsigned wakes_in_vain_ = 0;
 
   std::atomic<std::uint32_t> job_{0};
   std::atomic<void (*)(void*, int)> task_{nullptr};
