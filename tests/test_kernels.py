@@ -155,6 +155,16 @@ def test_steps_too_small_to_wake_a_thread(threading):
     np.testing.assert_array_equal(p, expected)
 
 
+@pytest.mark.parametrize("size", [0, 1, 100, 8191, 8193])
+def test_steps_shared_however_small(size):
+    _core.share_from(0)
+    config.set_num_threads(3)
+    p = np.zeros(size)
+    optimizer = optim.SGD([p], lr=1)
+    optimizer.step([np.ones(size)])
+    assert (p == -1).all()
+
+
 @pytest.mark.skipif("RAVINE_TEST_HUGE" not in os.environ, reason="takes 18 GB of memory: set RAVINE_TEST_HUGE=1")
 def test_more_elements_than_32_bits_count():
     n = 2**31 + 17

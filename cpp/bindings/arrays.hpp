@@ -48,7 +48,7 @@ class Pinned {
 
   void* data() const { return data_; }
   std::int64_t size() const { return size_; }
-  std::int64_t bytes() const { return size_ * (dtype_ == Dtype::float32 ? 4 : 8); }
+  std::int64_t bytes() const { return size_ * item_size(dtype_); }
   Dtype dtype() const { return dtype_; }
   const py::array& array() const { return array_; }
   const std::string& label() const { return label_; }

@@ -7,6 +7,7 @@ namespace ravine {
 
 enum class Dtype { float32, float64 };
 constexpr int dtype_count = 2;
+constexpr std::int64_t item_size(Dtype dtype) { return dtype == Dtype::float32 ? 4 : 8; }  // in bytes
 
 // What weight decay does before the rule: nothing, g <- g + c p (L2), or p <- p - c p (decoupled; Loshchilov & Hutter
 // 2019).

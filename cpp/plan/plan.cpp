@@ -75,7 +75,7 @@ std::int64_t Plan::prepare() {
     starts_.push_back(total_);
     total_ += tensor.size;
     const int arrays = 2 + int(rule_table()[group.rule].states.size());
-    bytes += tensor.size * arrays * (tensor.dtype == Dtype::float32 ? 4 : 8);
+    bytes += tensor.size * arrays * item_size(tensor.dtype);
   }
   threads_ = threads_for(bytes);
   worth_waking_ = bytes >= bytes_worth_waking.load(std::memory_order_relaxed);
@@ -93,7 +93,7 @@ void Plan::run() {
   if (threads_ == 1) {
     update(0, total_);
   } else {
-    const int parts = int(std::min(total_ / elements_per_part, max_parts));
+    const int parts = int(std::clamp(total_ / elements_per_part, std::int64_t(1), max_parts));
     threads::run(parts, threads_, worth_waking_,
                  [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
   }
