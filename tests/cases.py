@@ -14,6 +14,11 @@ from ravine import optim, reference
 
 Config = dict[str, Any]
 
+# How the golden values were made: so many steps, the second parameter from step LATE on, lr times LR_FACTOR each step.
+STEPS = 50
+LATE = 6
+LR_FACTOR = 0.98
+
 
 @dataclass(frozen=True)
 class Case:

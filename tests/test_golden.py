@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, id_of
+from cases import CASES, LATE, LR_FACTOR, STEPS, id_of
 
 GOLDEN = Path(__file__).parent / "golden"
 TORCH_CONFIGS = [(case, i, config) for case in CASES for i, config in enumerate(case.torch_configs)]
 IDS = [f"{case.name}-{id_of(config)}" for case, _, config in TORCH_CONFIGS]
-STEPS, LATE, LR_FACTOR = 50, 6, 0.98  # as in generate.py
 
 
 def run(case, config, golden, dtype):

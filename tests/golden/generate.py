@@ -16,13 +16,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cases import CASES
+from cases import CASES, LATE, LR_FACTOR, STEPS
 
 HERE = Path(__file__).parent
-STEPS = 50
 SHAPES = {"w": (4, 3), "b": (5,)}
-LATE = 6  # the first step with a gradient for "b"
-LR_FACTOR = 0.98
 
 
 def problem():

@@ -56,9 +56,10 @@ def new_like(array: Array, values: float | Array, place: int) -> Array:
     `place` times 17 lines further on in its page: loads that follow stores of the same address within a page wait.
     """
     order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-    room = np.zeros(array.size + (2 * _PAGE // array.itemsize if array.nbytes > _PAGE else 0), array.dtype)
-    offset = (address(array) + place * 17 * 64 - address(room)) % _PAGE // array.itemsize if array.nbytes > _PAGE else 0
+    large = array.nbytes > _PAGE
     # Memory of zeros that nobody has touched yet costs nothing.
+    room = np.zeros(array.size + (_PAGE // array.itemsize if large else 0), array.dtype)
+    offset = (address(array) + place * 17 * 64 - address(room)) % _PAGE // array.itemsize if large else 0
     result: Array = room[offset : offset + array.size].reshape(array.shape, order=order)
     if not isinstance(values, float) or values != 0:
         result[...] = values
