@@ -13,6 +13,9 @@ namespace ravine::bindings {
 
 namespace py = pybind11;
 
+// Below this, releasing the interpreter lock costs more than the work.
+constexpr std::int64_t elements_worth_releasing = 1 << 12;
+
 inline const py::detail::PyArray_Proxy& fields(py::handle array) { return *py::detail::array_proxy(array.ptr()); }
 
 inline bool is_array(py::handle object) { return py::detail::npy_api::get().PyArray_Check_(object.ptr()); }
@@ -33,6 +36,12 @@ inline std::int64_t size_of(py::handle array) {
 
 bool same_shape(py::handle a, py::handle b);
 bool same_dtype(py::handle a, py::handle b);
+
+template <class T>
+bool same_dtype_as(py::handle array) {
+  static PyObject* const dtype = py::dtype::of<T>().release().ptr();  // kept for good
+  return fields(array).descr == dtype || py::handle(fields(array).descr).equal(py::handle(dtype));
+}
 
 // Whether elements that follow one another in memory are the same elements in both.
 bool same_order(py::handle a, py::handle b);

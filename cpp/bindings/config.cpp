@@ -21,6 +21,11 @@ void register_config(py::module_& module) {
   module.def("use_threading", &threads::use, py::arg("name"), "Changes the one in use.");
   module.def("num_threads", &threads::count, "How many threads a large step is given.");
   module.def("set_num_threads", &threads::set_count, py::arg("threads"), "Sets it; 0 for the default.");
+  module.def(
+      "threads_for", [](std::int64_t bytes) { return threads::share_of(bytes).threads; }, py::arg("bytes"),
+      "How many threads work on so many bytes of arrays is given.");
+  module.def("share_from", &threads::share_from, py::arg("bytes"),
+             "Shares work on so many bytes and more among threads; returns the number until now.");
   module.attr("compiler") = RAVINE_COMPILER;
   module.attr("flags") = RAVINE_FLAGS;
 }

@@ -15,9 +15,6 @@
 namespace ravine::bindings {
 namespace {
 
-// Below this, releasing the interpreter lock costs more than the step.
-constexpr std::int64_t elements_worth_releasing = 1 << 12;
-
 int rule_index(const std::string& name) {
   const auto& rules = rule_table();
   for (std::size_t i = 0; i < rules.size(); ++i)
@@ -193,12 +190,6 @@ void register_plan(py::module_& module) {
         return result;
       },
       "Every update rule, with the names of the arrays it keeps beside each parameter.");
-
-  module.def("threads_for", &Plan::threads_for, py::arg("bytes"),
-             "How many threads a step on arrays of so many bytes together is given.");
-
-  module.def("share_from", &Plan::share_from, py::arg("bytes"),
-             "Shares steps on so many bytes and more among threads; returns the number until now.");
 
   py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
       .def(py::init<std::string, const std::vector<py::array>&, const std::vector<std::string>&,

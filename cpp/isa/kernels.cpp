@@ -2,6 +2,8 @@
 // another could be run on a machine that lacks its instructions, so all of it is in an anonymous namespace, no standard
 // container is included, and one table is exported (tests/test_binaries.py).
 #include "isa/table.hpp"
+#include "layers/batch_norm.hpp"
+#include "layers/dropout.hpp"
 #include "loop/elementwise.hpp"
 
 #define RAVINE_JOIN_(a, b) a##b
@@ -17,7 +19,9 @@ constexpr Table table_of(RuleList<Rules...>) {
   return {RAVINE_QUOTE(RAVINE_ISA),
           {{{elementwise<Rules, float, Decay::none>, elementwise<Rules, double, Decay::none>},
             {elementwise<Rules, float, Decay::coupled>, elementwise<Rules, double, Decay::coupled>},
-            {elementwise<Rules, float, Decay::decoupled>, elementwise<Rules, double, Decay::decoupled>}}...}};
+            {elementwise<Rules, float, Decay::decoupled>, elementwise<Rules, double, Decay::decoupled>}}...},
+          batch_norm_kernels(std::make_integer_sequence<int, batch_norm_pass_count>()),
+          {draw_masks, {drop<float>, drop<double>}}};
 }
 
 }  // namespace

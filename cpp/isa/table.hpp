@@ -1,6 +1,7 @@
 // The kernels of one instruction set.
 #pragma once
 
+#include "layers/kernels.hpp"
 #include "loop/kernel.hpp"
 #include "rules/rules.hpp"
 
@@ -9,6 +10,8 @@ namespace ravine {
 struct Table {
   const char* name;
   Kernel kernels[AllRules::size][decay_count][dtype_count];
+  BatchNormKernels batch_norm;
+  DropoutKernels dropout;
 
   Kernel kernel(int rule, Decay decay, Dtype dtype) const { return kernels[rule][int(decay)][int(dtype)]; }
 };

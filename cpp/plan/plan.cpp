@@ -1,7 +1,6 @@
 #include "plan/plan.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "isa/select.hpp"
@@ -10,13 +9,6 @@
 
 namespace ravine {
 namespace {
-
-// A step on arrays of less than this together is done by its caller alone.
-constexpr std::int64_t bytes_worth_sharing = std::int64_t(1) << 20;
-
-// Below this no sleeping thread is woken for a step: that takes some 30 microseconds, and beside a BLAS whose threads
-// still spin it gains less (bench/README.md says how to measure it).
-std::atomic<std::int64_t> bytes_worth_waking{std::int64_t(1) << 23};
 
 // Threads share work out in parts of this size, or larger ones where there would be too many.
 constexpr std::int64_t elements_per_part = 1 << 13;
@@ -77,26 +69,13 @@ std::int64_t Plan::prepare() {
     const int arrays = 2 + int(rule_table()[group.rule].states.size());
     bytes += tensor.size * arrays * item_size(tensor.dtype);
   }
-  threads_ = threads_for(bytes);
-  worth_waking_ = bytes >= bytes_worth_waking.load(std::memory_order_relaxed);
+  share_ = threads::share_of(bytes);
   return total_;
 }
 
-int Plan::threads_for(std::int64_t bytes) {
-  const std::int64_t least = std::min(bytes_worth_sharing, bytes_worth_waking.load(std::memory_order_relaxed));
-  return bytes < least ? 1 : threads::count();
-}
-
-std::int64_t Plan::share_from(std::int64_t bytes) { return bytes_worth_waking.exchange(bytes); }
-
 void Plan::run() {
-  if (threads_ == 1) {
-    update(0, total_);
-  } else {
-    const int parts = int(std::clamp(total_ / elements_per_part, std::int64_t(1), max_parts));
-    threads::run(parts, threads_, worth_waking_,
-                 [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
-  }
+  const int parts = share_.threads == 1 ? 1 : int(std::clamp(total_ / elements_per_part, std::int64_t(1), max_parts));
+  threads::run(parts, share_, [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
   for (const Job& job : jobs_) *job.steps += 1;
 }
 

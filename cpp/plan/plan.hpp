@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "isa/table.hpp"
+#include "threads/threads.hpp"
 
 namespace ravine {
 
@@ -33,12 +34,6 @@ class Plan {
   // Gathers the tensors that have a gradient and the coefficients of their next step. Returns their number of elements.
   std::int64_t prepare();
 
-  // How many threads a step on arrays of so many bytes together is given, at the most.
-  static int threads_for(std::int64_t bytes);
-
-  // Shares steps on so many bytes and more among threads; returns the number until now. For tests and measurements.
-  static std::int64_t share_from(std::int64_t bytes);
-
   // Updates what prepare() gathered, then advances the step counts.
   void run();
 
@@ -59,8 +54,7 @@ class Plan {
   std::vector<Job> jobs_;
   std::vector<std::int64_t> starts_;  // of each job in the run of all elements
   std::int64_t total_ = 0;
-  int threads_ = 1;
-  bool worth_waking_ = false;
+  threads::Share share_{1, false};
 };
 
 }  // namespace ravine

@@ -26,6 +26,13 @@ std::vector<const Backend*> backends() {
   return found;
 }
 
+// Less than this is done by its caller alone.
+constexpr std::int64_t bytes_worth_sharing = std::int64_t(1) << 20;
+
+// Below this no sleeping thread is woken: that takes some 30 microseconds, and beside a BLAS whose threads still spin
+// it gains less (bench/README.md says how to measure it).
+std::atomic<std::int64_t> bytes_worth_waking{std::int64_t(1) << 23};
+
 std::atomic<const Backend*> current{&pool};
 std::atomic<int> chosen{0};
 std::atomic<int> by_default{0};
@@ -61,6 +68,13 @@ int count() {
 }
 
 void set_count(int threads) { chosen = threads; }
+
+Share share_of(std::int64_t bytes) {
+  const std::int64_t waking = bytes_worth_waking.load(std::memory_order_relaxed);
+  return {bytes < std::min(bytes_worth_sharing, waking) ? 1 : count(), bytes >= waking};
+}
+
+std::int64_t share_from(std::int64_t bytes) { return bytes_worth_waking.exchange(bytes); }
 
 void use_count(const std::string& text) {
   const bool whole = !text.empty() && text.size() < 6 && text.find_first_not_of("0123456789") == std::string::npos;

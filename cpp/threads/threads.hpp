@@ -1,6 +1,7 @@
 // How work is shared out among threads, whatever does it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -39,11 +40,25 @@ void set_count(int threads);
 // use. Throws std::invalid_argument where it is no whole number, 1 or more.
 void use_count(const std::string& text);
 
+// How work on so many bytes of memory is to be shared.
+struct Share {
+  int threads;  // at the most
+  bool worth_waking;
+};
+Share share_of(std::int64_t bytes);
+
+// Shares work on so many bytes and more among threads; returns the number until now. For tests and measurements.
+std::int64_t share_from(std::int64_t bytes);
+
 // Calls function(part) for every part in [0, parts), neighbouring parts mostly on the same thread.
 template <class Function>
-void run(int parts, int threads, bool worth_waking, Function&& function) {
+void run(int parts, Share share, Function&& function) {
+  if (share.threads == 1) {
+    for (int part = 0; part < parts; ++part) function(part);
+    return;
+  }
   const auto call = [](void* context, int part) { (*static_cast<Function*>(context))(part); };
-  active().run({call, &function, parts, worth_waking}, threads);
+  active().run({call, &function, parts, share.worth_waking}, share.threads);
 }
 
 }  // namespace ravine::threads

@@ -108,6 +108,14 @@ def check_overlap(owner: str, labels: Sequence[str], arrays: Sequence[np.ndarray
         reach, last = end, i
 
 
+def as_input(value: object, label: str) -> np.ndarray[Any, Any]:
+    """Return an input of a layer that is no NumPy array as one. Called by the compiled part."""
+    array = as_array(value)
+    if array is None:
+        raise TypeError(f"{label} is a {_kind(value)}; expected an array. Convert it with np.asarray(..., np.float32).")
+    return array
+
+
 def as_gradient(value: object, label: str) -> np.ndarray[Any, Any]:
     """Return a gradient that is no NumPy array as one. Called by the compiled part at a step."""
     array = as_array(value)

@@ -30,3 +30,45 @@ class Plan:
     def bind(self, group: int, rule: str, states: Sequence[Sequence[np.ndarray[Any, Any]]]) -> None: ...
     def set(self, group: int, hyper: dict[str, float], decoupled: bool, maximize: bool) -> None: ...
     def step(self, gradients: Sequence[Any]) -> None: ...
+
+class BatchNormContext:
+    channels: int
+    dtype: np.dtype[Any]
+    def __init__(
+        self,
+        owner: str,
+        x: Any,
+        out: Any,
+        residual: Any,
+        weight: Any,
+        bias: Any,
+        running_mean: Any,
+        running_var: Any,
+        training: bool,
+        momentum: float,
+        eps: float,
+        channels_last: bool,
+        relu: bool,
+    ) -> None: ...
+    def take_result(self) -> np.ndarray[Any, Any]: ...
+    def backward(self, dy: Any, out: Any, residual_out: Any, weight_grad: Any, bias_grad: Any) -> Any: ...
+
+class DropoutContext:
+    mask: np.ndarray[tuple[int], np.dtype[np.uint16]]
+    counters: int
+    def __init__(
+        self,
+        owner: str,
+        x: Any,
+        out: Any,
+        seed: int,
+        counter: int,
+        threshold: int,
+        scale: float,
+        shift: float,
+        dropped: float,
+        of_channels: bool,
+        channels_last: bool,
+    ) -> None: ...
+    def take_result(self) -> np.ndarray[Any, Any]: ...
+    def backward(self, dy: Any, out: Any) -> np.ndarray[Any, Any]: ...

@@ -11,10 +11,10 @@ import numpy as np
 
 from ravine import _core
 from ravine._arrays import address, as_array, check_overlap, describe, parameter_array
+from ravine._hyper import Check
 from ravine.nn.parameter import Parameter
 from ravine.optim._groups import as_groups, as_named
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
-from ravine.optim._hyper import Check
 from ravine.optim._state import Member, StateView, new_like
 
 Array = np.ndarray[Any, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine.optim._hyper import flag, non_negative, unit
+from ravine._hyper import flag, non_negative, unit
 from ravine.optim.optimizer import Optimizer, Rule
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Check = Callable[[str, Any], Any]
@@ -55,3 +56,21 @@ def flag(where: str, value: Any) -> bool:
     if not isinstance(value, bool | int) or value not in (0, 1):
         raise TypeError(f"{where}={value!r}; expected True or False.")
     return bool(value)
+
+
+def positive_integer(where: str, value: Any) -> int:
+    """A whole number that is at least 1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected a whole number, 1 or more.") from None
+    if number < 1:
+        raise ValueError(f"{where}={value!r} is out of range; expected a whole number, 1 or more.")
+    return number
+
+
+def choice(where: str, value: Any, choices: Sequence[Any]) -> Any:
+    """One of a few values."""
+    if value not in choices:
+        raise ValueError(f"{where}={value!r}; expected {' or '.join(map(repr, choices))}.")
+    return value

@@ -1,0 +1,70 @@
+// Dropout (Srivastava et al. 2014): masks of random bits, and what they do.
+#pragma once
+
+#include "layers/lanes.hpp"
+#include "layers/philox.hpp"
+#include "layers/stream.hpp"
+
+namespace ravine {
+namespace {  // see rules/rules.hpp
+
+// Element e takes half word e % 8, the lower half of a word first, of those that counter e / 8 gives.
+inline void draw_masks(std::uint64_t seed, std::uint64_t counter, std::uint32_t threshold, std::int64_t blocks,
+                       std::uint16_t* mask) {
+  constexpr int half_words = 8;
+  static_assert(lanes * half_words == random_block, "");
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    std::uint32_t random[half_words / 2][lanes];  // a word of every counter in each row
+    for (int left = 0; left < lanes; left += wide_lanes) {
+      std::uint64_t counters[2][wide_lanes], drawn[wide_lanes];
+      for (int j = 0; j < wide_lanes; ++j) {
+        counters[0][j] = counter + std::uint64_t(block * lanes + left + j);
+        counters[1][j] = counters[0][j] >> 32;
+      }
+      Words words{};
+      std::memcpy(&words.word[0], counters[0], sizeof(Wide));
+      std::memcpy(&words.word[1], counters[1], sizeof(Wide));
+      words = philox(words, std::uint32_t(seed), std::uint32_t(seed >> 32));
+      for (int k = 0; k < half_words / 2; ++k) {
+        std::memcpy(drawn, &words.word[k], sizeof(Wide));
+        for (int j = 0; j < wide_lanes; ++j) random[k][left + j] = std::uint32_t(drawn[j]);
+      }
+    }
+    std::uint32_t bits[lanes] = {};  // of the eight elements of each counter
+    for (int k = 0; k < half_words / 2; ++k) {
+#pragma omp simd
+      for (int j = 0; j < lanes; ++j) {
+        const std::uint32_t lower = (random[k][j] & 0xFFFFu) >= threshold;
+        const std::uint32_t upper = random[k][j] >> 16 >= threshold;
+        bits[j] |= (lower | upper << 1) << 2 * k;
+      }
+    }
+    for (int w = 0; w < half_words; ++w)
+      mask[block * half_words + w] = std::uint16_t(bits[2 * w] | bits[2 * w + 1] << 8);
+  }
+}
+
+template <class V>
+void drop(const DropoutRun& run) {
+  const V* const x = static_cast<const V*>(run.x);
+  const std::uint16_t* const mask = run.mask;
+  const V scale = V(run.scale), shift = V(run.shift), dropped = V(run.dropped);
+  const auto compute = [=, &run](std::int64_t begin, std::int64_t end, V* y) {
+    const Ahead<V> ahead{{run.prefetching ? x + begin : nullptr}, end - begin, end - begin};
+    if (mask)
+      for_lanes(
+          end - begin,
+          [=](std::int64_t i, int j) {
+            const V value = x[begin + i + j] * scale + shift;
+            y[i + j] = kept(mask, begin + i, j) ? value : dropped;
+          },
+          ahead);
+    else
+      for_lanes(end - begin, [=](std::int64_t i, int j) { y[i + j] = x[begin + i + j] * scale + shift; }, ahead);
+  };
+  write(run.n, run.streaming, compute, static_cast<V*>(run.y));
+  if (run.streaming) finish_streaming();
+}
+
+}  // namespace
+}  // namespace ravine

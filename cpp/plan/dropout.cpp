@@ -1,0 +1,108 @@
+#include "plan/dropout.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "isa/select.hpp"
+#include "plan/memory.hpp"
+#include "threads/threads.hpp"
+
+namespace ravine {
+namespace {
+
+constexpr std::int64_t words_per_block = random_block / lanes;
+constexpr std::int64_t blocks_per_part = 64;
+constexpr std::int64_t max_parts = 1 << 12;
+
+constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::int64_t words_of_sample(const DropoutShape& shape) { return divide_up(shape.channels, lanes); }
+
+void draw(const Random& random, std::int64_t block, std::int64_t blocks, std::uint16_t* mask) {
+  isa::active().dropout.draw(random.seed, random.counter + std::uint64_t(block) * lanes, random.threshold, blocks,
+                             mask + block * words_per_block);
+}
+
+class Application {
+ public:
+  explicit Application(const Dropout& work)
+      : work_(work), bytes_(work.shape.size() * item_size(work.shape.dtype)), share_(threads::share_of(2 * bytes_)) {}
+
+  // Drawn and applied while the piece of the mask is in the nearest cache.
+  void elements(const Random* random) const {
+    const std::int64_t blocks = divide_up(work_.shape.size(), random_block);
+    parts(blocks, blocks_per_part, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t block = begin; block < end; block += blocks_per_part) {
+        const std::int64_t count = std::min(blocks_per_part, end - block);
+        if (random) draw(*random, block, count, work_.mask);
+        const std::int64_t element = block * random_block;
+        apply(element, std::min(count * random_block, work_.shape.size() - element),
+              work_.mask + block * words_per_block);
+      }
+    });
+  }
+
+  void channels(const Random* random) const {
+    const DropoutShape& shape = work_.shape;
+    if (random) draw(*random, 0, shape.mask_words() / words_per_block, work_.mask);
+    if (shape.channels_last) {
+      const std::int64_t rows_per_part = std::max(blocks_per_part * random_block / shape.channels, std::int64_t(1));
+      parts(shape.samples * shape.length, rows_per_part, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t row = begin; row < end; ++row)
+          apply(row * shape.channels, shape.channels, work_.mask + row / shape.length * words_of_sample(shape));
+      });
+      return;
+    }
+    const std::int64_t planes_per_part = std::max(blocks_per_part * random_block / shape.length, std::int64_t(1));
+    parts(shape.samples * shape.channels, planes_per_part, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t plane = begin; plane < end; ++plane) {
+        const std::int64_t channel = plane % shape.channels;
+        const std::int64_t word = plane / shape.channels * words_of_sample(shape) + channel / lanes;
+        if (work_.mask[word] >> channel % lanes & 1)
+          apply(plane * shape.length, shape.length, nullptr);
+        else
+          std::memset(at(work_.y, plane * shape.length), 0, std::size_t(shape.length * item_size(shape.dtype)));
+      }
+    });
+  }
+
+ private:
+  template <class F>
+  void parts(std::int64_t count, std::int64_t per_part, const F& f) const {
+    const std::int64_t n = share_.threads == 1 ? 1 : std::clamp(count / per_part, std::int64_t(1), max_parts);
+    threads::run(int(n), share_, [&](int part) { f(count * part / n, count * (part + 1) / n); });
+  }
+
+  template <class T>
+  T* at(T* array, std::int64_t element) const {
+    using Byte = std::conditional_t<std::is_const_v<T>, const char, char>;
+    return static_cast<Byte*>(array) + element * item_size(work_.shape.dtype);
+  }
+
+  void apply(std::int64_t element, std::int64_t n, const std::uint16_t* mask) const {
+    isa::active().dropout.apply[int(work_.shape.dtype)]({at(work_.x, element), at(work_.y, element), mask, n,
+                                                         work_.scale, work_.shift, work_.dropped,
+                                                         memory::is_large(bytes_), memory::is_huge(bytes_)});
+  }
+
+  Dropout work_;
+  std::int64_t bytes_;
+  threads::Share share_;
+};
+
+}  // namespace
+
+std::int64_t DropoutShape::mask_words() const {
+  const std::int64_t words = channels ? samples * words_of_sample(*this) : divide_up(samples, lanes);
+  return divide_up(words, words_per_block) * words_per_block;
+}
+
+std::uint64_t DropoutShape::counters() const { return std::uint64_t(mask_words() / words_per_block) * lanes; }
+
+void run(const Dropout& work, const Random* random) {
+  if (work.shape.size() == 0) return;
+  const Application application(work);
+  work.shape.channels ? application.channels(random) : application.elements(random);
+}
+
+}  // namespace ravine
