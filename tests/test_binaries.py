@@ -66,6 +66,18 @@ def test_square_roots_and_divisions_are_packed(isa):
     assert not re.search(r"vfn?m(add|sub)", text), "contracted: the bits would differ"
 
 
+@pytest.mark.skipif(not X86, reason="names the instructions of x86-64")
+@each_isa
+def test_layers_are_packed(isa):
+    """Sums in float64, Philox' products, results, prefetches and stores past the caches."""
+    register = {"baseline": "xmm", "avx2": "ymm", "avx512": "zmm"}[isa]
+    text = output("objdump", "-d", "--no-show-raw-insn", OBJECTS[isa][-1])
+    for instruction in ("addpd", "mulpd", "mulps", "pmuludq"):
+        assert re.search(rf"\bv?{instruction}\s.*%{register}", text), instruction
+    assert re.search(rf"\bv?movnt(dq|ps|pd)\s+%{register}", text)
+    assert re.search(r"\bprefetcht0\b", text), "the compiler took prefetching for a function without effect"
+
+
 def test_the_module_exports_its_entry_point_alone():
     from ravine import _core
 

@@ -20,13 +20,11 @@ class DropoutContext {
     const Checked checked(owner_);
     const py::object given = checked.array(x, "x");
     form_ = Form(given);
-    shape_.dtype = dtype_of(given);
+    shape_ = {form_.size(), dtype_of(given)};
     if (of_channels) {
       const Layout layout = checked.layout(form_, "x", channels_last);
-      shape_ = {layout.samples, layout.channels, layout.length, layout.channels_last, shape_.dtype};
-    } else if (form_.is_packed()) {
-      shape_ = {form_.size(), 0, 1, false, shape_.dtype};
-    } else {
+      shape_ = {shape_.size, shape_.dtype, true, layout.samples, layout.channels, layout.length, layout.channels_last};
+    } else if (!form_.is_packed()) {
       checked.fail("x (" + form_.describe() + ") is not contiguous. Pass np.ascontiguousarray(x).");
     }
     y_ = checked.output(out, "out", form_, "x");
@@ -34,7 +32,7 @@ class DropoutContext {
     mask_ = py::array_t<std::uint16_t>(shape_.mask_words());
     const Dropout work{shape_, data_of(given), data_of(y_), mask_.mutable_data(), scale, shift, dropped};
     const Random random{seed, counter, threshold};
-    without_lock(shape_.size(), [&] { run(work, &random); });
+    without_lock(shape_.size, [&] { run(work, &random); });
   }
 
   py::object take_result() { return std::move(y_); }
@@ -45,7 +43,7 @@ class DropoutContext {
     const py::object dx = checked.output(out, "out", form_, "x");
     checked.apart(dx, "out", given, "dy", true);
     const Dropout work{shape_, data_of(given), data_of(dx), mask_.mutable_data(), scale_, -0.0, 0};
-    without_lock(shape_.size(), [&] { run(work, nullptr); });
+    without_lock(shape_.size, [&] { run(work, nullptr); });
     return dx;
   }
 

@@ -1,5 +1,7 @@
 #include "bindings/layer_arrays.hpp"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 #include <numeric>
 #include <utility>

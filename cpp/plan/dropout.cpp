@@ -26,17 +26,17 @@ void draw(const Random& random, std::int64_t block, std::int64_t blocks, std::ui
 class Application {
  public:
   explicit Application(const Dropout& work)
-      : work_(work), bytes_(work.shape.size() * item_size(work.shape.dtype)), share_(threads::share_of(2 * bytes_)) {}
+      : work_(work), bytes_(work.shape.size * item_size(work.shape.dtype)), share_(threads::share_of(2 * bytes_)) {}
 
   // Drawn and applied while the piece of the mask is in the nearest cache.
   void elements(const Random* random) const {
-    const std::int64_t blocks = divide_up(work_.shape.size(), random_block);
+    const std::int64_t blocks = divide_up(work_.shape.size, random_block);
     parts(blocks, blocks_per_part, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t block = begin; block < end; block += blocks_per_part) {
         const std::int64_t count = std::min(blocks_per_part, end - block);
         if (random) draw(*random, block, count, work_.mask);
         const std::int64_t element = block * random_block;
-        apply(element, std::min(count * random_block, work_.shape.size() - element),
+        apply(element, std::min(count * random_block, work_.shape.size - element),
               work_.mask + block * words_per_block);
       }
     });
@@ -93,16 +93,16 @@ class Application {
 }  // namespace
 
 std::int64_t DropoutShape::mask_words() const {
-  const std::int64_t words = channels ? samples * words_of_sample(*this) : divide_up(samples, lanes);
+  const std::int64_t words = of_channels ? samples * words_of_sample(*this) : divide_up(size, lanes);
   return divide_up(words, words_per_block) * words_per_block;
 }
 
 std::uint64_t DropoutShape::counters() const { return std::uint64_t(mask_words() / words_per_block) * lanes; }
 
 void run(const Dropout& work, const Random* random) {
-  if (work.shape.size() == 0) return;
+  if (work.shape.size == 0) return;
   const Application application(work);
-  work.shape.channels ? application.channels(random) : application.elements(random);
+  work.shape.of_channels ? application.channels(random) : application.elements(random);
 }
 
 }  // namespace ravine

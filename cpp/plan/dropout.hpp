@@ -13,14 +13,15 @@ struct Random {
   std::uint32_t threshold;  // of 65536: how often an element is dropped
 };
 
-// What a mask is drawn for: each element, or each channel of each sample.
+// Elements, and what a mask is drawn for: each of them, or each channel of each sample.
 struct DropoutShape {
-  std::int64_t samples, channels;  // channels 0: one decision an element, `samples` of them
-  std::int64_t length;             // elements of a channel in memory order, or positions where channels are last
-  bool channels_last;
+  std::int64_t size;
   Dtype dtype;
+  bool of_channels = false;
+  // Where it is of channels: size = samples * channels * length, and whether channels are last in memory.
+  std::int64_t samples = 0, channels = 0, length = 0;
+  bool channels_last = false;
 
-  std::int64_t size() const { return samples * (channels ? channels * length : 1); }
   std::int64_t mask_words() const;  // rounded up to whole blocks of random bits
   std::uint64_t counters() const;   // that a mask uses up
 };

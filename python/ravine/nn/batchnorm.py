@@ -29,6 +29,7 @@ class _BatchNorm(Layer):
         track_running_stats: bool = True,
         *,
         dtype: Any = np.float32,
+        bias: bool = True,
         layout: str = "NCHW",
         activation: str | None = None,
     ) -> None:
@@ -44,8 +45,9 @@ class _BatchNorm(Layer):
         self.dtype = np.dtype(dtype)
         if self.dtype not in SUPPORTED:
             raise TypeError(f"{where}dtype={dtype!r}; expected np.float32 or np.float64.")
+        has_bias = flag(where + "bias", bias) and affine
         self.weight = Parameter(np.ones(num_features, self.dtype), name="weight") if affine else None
-        self.bias = Parameter(np.zeros(num_features, self.dtype), name="bias") if affine else None
+        self.bias = Parameter(np.zeros(num_features, self.dtype), name="bias") if has_bias else None
         self.running_mean = np.zeros(num_features, self.dtype) if track_running_stats else None
         self.running_var = np.ones(num_features, self.dtype) if track_running_stats else None
         self.num_batches_tracked = 0
@@ -135,14 +137,16 @@ class _BatchNorm(Layer):
     def reset_parameters(self) -> None:
         """Set the weight to 1, the bias to 0, and reset the running statistics."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             self.weight.data.fill(1)
+        if self.bias is not None:
             self.bias.data.fill(0)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield "weight" and "bias" with their `Parameter`s, unless the layer has none."""
-        if self.weight is not None and self.bias is not None:
-            yield from (("weight", self.weight), ("bias", self.bias))
+        """Yield "weight" and "bias" with their `Parameter`s, where the layer has them."""
+        for name, parameter in (("weight", self.weight), ("bias", self.bias)):
+            if parameter is not None:
+                yield name, parameter
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {name: parameter.data for name, parameter in self.named_parameters()}
@@ -151,10 +155,12 @@ class _BatchNorm(Layer):
         return state
 
     def _repr_arguments(self) -> str:
-        names = ["eps", "momentum", "affine", "track_running_stats"]
-        names += [name for name, usual in (("layout", "NCHW"), ("activation", None)) if getattr(self, name) != usual]
-        dtype = [f"dtype={self.dtype}"] if self.dtype != np.float32 else []
-        return ", ".join([str(self.num_features), *(f"{name}={getattr(self, name)!r}" for name in names), *dtype])
+        shown = {name: getattr(self, name) for name in ("eps", "momentum", "affine")}
+        shown |= {"bias": self.bias is not None, "track_running_stats": self.track_running_stats}
+        for name, usual in (("dtype", np.dtype(np.float32)), ("layout", "NCHW"), ("activation", None)):
+            if getattr(self, name) != usual:
+                shown[name] = str(self.dtype) if name == "dtype" else getattr(self, name)
+        return ", ".join([str(self.num_features), *(f"{name}={value!r}" for name, value in shown.items())])
 
 
 def _gradient(parameter: Parameter | None) -> Array | None:
@@ -182,9 +188,10 @@ class BatchNorm1d(_BatchNorm):
         num_features: C.
         eps: added to the variance.
         momentum: the weight of the newest batch in the running statistics; None for their plain average so far.
-        affine: whether to have a weight and a bias, which start at 1 and 0.
+        affine: whether to have a weight, which starts at 1, and a bias, which starts at 0.
         track_running_stats: whether to keep running statistics. Without, those of the batch are used in evaluation too.
         dtype: np.float32 or np.float64, of x and of everything the layer keeps.
+        bias: with False there is no bias, even where affine.
         layout: "NCHW" for channels first, as in torch, or "NHWC" for channels last: (N, L, C).
         activation: None or "relu": max(y, 0), in the same pass.
 
@@ -198,8 +205,8 @@ class BatchNorm1d(_BatchNorm):
 
     >>> bn = BatchNorm1d(2)
     >>> y = bn(np.array([[1, 10], [3, 30]], np.float32))
-    >>> y.round(3).tolist(), bn.running_mean.round(3).tolist()
-    ([[-1.0, -1.0], [1.0, 1.0]], [0.2, 2.0])
+    >>> y.round(3).tolist(), bn.running_mean
+    ([[-1.0, -1.0], [1.0, 1.0]], array([0.2, 2. ], dtype=float32))
     >>> dx = bn.backward(np.array([[1, 0], [0, 0]], np.float32))
     >>> dx.shape, bn.bias.grad.tolist()
     ((2, 2), [1.0, 0.0])

@@ -7,6 +7,9 @@ A function here makes one step of the optimizer of the same name, for one parame
 `p` is updated in place, `g` is its gradient, and `state` a dict that starts empty and comes back like
 `optimizer.state[p]`. Hyper-parameters are prepared in Python floats, which are doubles, and rounded once to the dtype
 of `p`; everything after that is done in this dtype. The kernels give the same bits.
+
+The layers' functions are in the modules `batchnorm` and `dropout` beside these. There too the kernels give the same
+bits, since sums are taken in the same order.
 """
 
 from ravine.reference.adagrad import adagrad
