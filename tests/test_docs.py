@@ -19,7 +19,7 @@ MODULES = [name for _, name, _ in pkgutil.walk_packages(ravine.__path__, "ravine
 
 def test_the_readme_runs(capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
