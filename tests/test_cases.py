@@ -39,7 +39,8 @@ def test_every_rule_is_used_by_some_configuration():
             rule = optimizer._rule(optimizer.defaults)
             assert rule.name in case.optimizer._rules
             used.add(rule.name)
-    assert used == set(_core.rules())
+    # "lerp" turns the parameters of schedule-free optimizers.
+    assert used | {"lerp"} == set(_core.rules())
 
 
 def test_reference_and_optimizer_have_the_same_defaults():

@@ -9,9 +9,42 @@ A function here makes one step of the optimizer of the same name, for one parame
 of `p`; everything after that is done in this dtype. The kernels give the same bits.
 """
 
+from ravine.reference.adabelief import adabelief
+from ravine.reference.adadelta import adadelta
 from ravine.reference.adagrad import adagrad
 from ravine.reference.adam import adam, adamw
+from ravine.reference.adamax import adamax
+from ravine.reference.adan import adan
+from ravine.reference.ademamix import ademamix
+from ravine.reference.adopt import adopt
+from ravine.reference.asgd import asgd
+from ravine.reference.lion import lion
+from ravine.reference.nadam import nadam
+from ravine.reference.radam import radam
 from ravine.reference.rmsprop import rmsprop
+from ravine.reference.rprop import rprop
+from ravine.reference.schedule_free import adamwschedulefree, sgdschedulefree
 from ravine.reference.sgd import sgd
+from ravine.reference.yogi import yogi
 
-__all__ = ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
+__all__ = [
+    "adabelief",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "adamwschedulefree",
+    "adan",
+    "ademamix",
+    "adopt",
+    "asgd",
+    "lion",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+    "sgd",
+    "sgdschedulefree",
+    "yogi",
+]
