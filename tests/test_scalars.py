@@ -75,7 +75,7 @@ def test_equal_step_counts_with_unequal_numbers(case):
         for optimizer in apart:
             optimizer.step([rng.standard_normal(4)])
     copies = [p.copy() for p in params]
-    together = case.optimizer(copies)
+    together = case.optimizer(copies, lr=0.5)  # greater than any before
     saved = together.state_dict()
     saved["state"] = {i: optimizer.state_dict()["state"][0] for i, optimizer in enumerate(apart)}
     together.load_state_dict(saved)

@@ -153,3 +153,17 @@ def test_what_cannot_be_turned_is_found_before_anything_changes(cls):
         optimizer.eval()
     np.testing.assert_array_equal(p, before)
     assert all(group["train_mode"] for group in optimizer.param_groups)
+
+
+@each_class
+def test_data_that_has_been_replaced_is_not_turned(cls):
+    class Weight:
+        def __init__(self):
+            self.data, self.grad = np.ones(2), np.ones(2)
+
+    weight = Weight()
+    optimizer = cls([weight])
+    optimizer.step()
+    weight.data = weight.data.copy()
+    with pytest.raises(ValueError, match=r"the data of params\[0\] has been replaced"):
+        optimizer.eval()

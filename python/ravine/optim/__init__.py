@@ -1,4 +1,4 @@
-"""Optimizers that update NumPy arrays in place, under torch.optim's names."""
+"""Optimizers that update NumPy arrays in place: torch.optim's, under its names, and others."""
 
 from ravine.optim import lr_scheduler
 from ravine.optim.adabelief import AdaBelief

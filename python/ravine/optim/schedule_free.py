@@ -96,7 +96,7 @@ class SGDScheduleFree(ScheduleFree):
     Args:
         params: see `Optimizer`.
         lr: learning rate; larger than plain SGD's, by a factor of 10 to 50.
-        momentum: how much of x there is in y.
+        momentum: how much of x there is in y. Changed later, it changes what the parameters stand for.
         weight_decay: L2 penalty, added to the gradient as weight_decay y.
         warmup_steps: in how many steps the learning rate grows to lr.
         r: power of t in the weights of the average.
@@ -174,7 +174,7 @@ class AdamWScheduleFree(ScheduleFree):
     Args:
         params: see `Optimizer`.
         lr: learning rate; larger than AdamW's with a schedule, by a factor of 1 to 10.
-        betas: how much of x there is in y, and how much of v stays.
+        betas: how much of x there is in y (see there), and how much of v stays.
         eps: added to the root, keeps the division finite.
         weight_decay: how fast z shrinks towards 0, by y, in units of the learning rate a step.
         warmup_steps, r, weight_lr_power, maximize, foreach, train_mode: as in `SGDScheduleFree`.
