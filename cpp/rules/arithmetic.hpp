@@ -35,10 +35,10 @@ V min_(V a, V b) {
   return a < b ? a : b;
 }
 
-// 1, -1 or 0; NaN of NaN.
+// 1 or -1; x itself where it is 0 or NaN.
 template <class V>
 V sign_(V x) {
-  return x > 0 ? V(1) : x < 0 ? V(-1) : x == 0 ? V(0) : x;
+  return x > 0 ? V(1) : x < 0 ? V(-1) : x;
 }
 
 constexpr double infinity = std::numeric_limits<double>::infinity();

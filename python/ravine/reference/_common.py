@@ -33,6 +33,12 @@ def lesser(a: Array | np.floating[Any], b: Array) -> Array:
     return np.where(a < b, a, b)
 
 
+def sign(x: Array) -> Array:
+    """Return 1 or -1; x itself where it is 0 or NaN."""
+    one = x.dtype.type(1)
+    return np.where(x > 0, one, np.where(x < 0, -one, x))
+
+
 def flush(state: State) -> None:
     """Set what is subnormal in a state to 0: means of a gradient that has vanished would end there, and be slow."""
     for value in state.values():

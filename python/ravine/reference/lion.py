@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ravine.reference._common import Array, State, descent, flush, next_step, shrink, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, shrink, sign, state_array
 
 
 def lion(
@@ -24,6 +22,6 @@ def lion(
     g = descent(p, g, maximize, 0.0)
     shrink(p, lr, weight_decay)
     m = state_array(state, "exp_avg", p)
-    p -= f(lr) * np.sign(f(beta1) * m + f(1 - beta1) * g)
+    p -= f(lr) * sign(f(beta1) * m + f(1 - beta1) * g)
     m[...] = f(beta2) * m + f(1 - beta2) * g
     flush(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, greater, lesser, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, greater, lesser, next_step, sign, state_array
 
 
 def rprop(
@@ -27,5 +27,5 @@ def rprop(
     factor = np.where(agreement > 0, f(etas[1]), np.where(agreement < 0, f(etas[0]), f(1)))
     s[...] = lesser(f(step_sizes[1]), greater(f(step_sizes[0]), s * factor))
     previous[...] = np.where(agreement < 0, f(0), g)
-    p -= np.sign(previous) * s
+    p -= sign(previous) * s
     flush(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, shrink, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, shrink, sign, state_array
 
 
 def yogi(
@@ -29,7 +29,7 @@ def yogi(
     m = state_array(state, "exp_avg", p, initial_accumulator_value)
     v = state_array(state, "exp_avg_sq", p, initial_accumulator_value)
     m += f(1 - beta1) * (g - m)
-    v -= f(1 - beta2) * (np.sign(v - g * g) * (g * g))
+    v -= f(1 - beta2) * (sign(v - g * g) * (g * g))
     root = np.sqrt(v * f(1 / (1 - beta2**t)))
     p -= f(lr / (1 - beta1**t)) * m / (root + f(eps))
     flush(state)
