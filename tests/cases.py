@@ -14,7 +14,7 @@ from ravine import optim, reference
 
 Config = dict[str, Any]
 
-# How the golden values were made: so many steps, the second parameter from step LATE on, lr times LR_FACTOR each step.
+# How the golden values are made: so many steps, the second parameter from step LATE on, lr times LR_FACTOR each step.
 STEPS = 50
 LATE = 6
 LR_FACTOR = 0.98
@@ -26,16 +26,17 @@ class Case:
     reference: Callable[..., None]
     configs: list[Config]
     errors: list[tuple[Config, type[Exception], str]]
-    # Hyper-parameters that torch does not have.
-    beyond_torch: frozenset[str] = field(default_factory=frozenset)
+    # Who says what is right (a function of tests/oracles.py), and the hyper-parameters that it does not have.
+    oracle: str = "torch"
+    beyond_oracle: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def name(self) -> str:
         return self.optimizer.__name__
 
     @property
-    def torch_configs(self) -> list[Config]:
-        return [config for config in self.configs if not self.beyond_torch & config.keys()]
+    def golden_configs(self) -> list[Config]:
+        return [config for config in self.configs if not self.beyond_oracle & config.keys()]
 
 
 def combinations(**choices: list[Any]) -> list[Config]:
@@ -52,26 +53,58 @@ def id_of(config: Config) -> str:
 
 NAN, INF = float("nan"), float("inf")
 
-COMMON_ERRORS: list[tuple[Config, type[Exception], str]] = [
+ERRORS: list[tuple[Config, type[Exception], str]] = [
     ({"lr": -1}, ValueError, r"lr=-1 is negative; expected a finite number, 0 or more"),
     ({"lr": NAN}, ValueError, r"lr=nan is not finite"),
     ({"lr": INF}, ValueError, r"lr=inf is not finite"),
     ({"lr": "fast"}, TypeError, r"lr='fast' is a str; expected a finite number"),
     ({"lr": None}, TypeError, r"lr=None is a NoneType; expected a finite number"),
-    ({"weight_decay": -0.1}, ValueError, r"weight_decay=-0.1 is negative"),
-    ({"weight_decay": NAN}, ValueError, r"weight_decay=nan is not finite"),
     ({"maximize": "yes"}, TypeError, r"maximize='yes'; expected True or False"),
     ({"learning_rate": 1}, TypeError, r"unexpected keyword argument 'learning_rate'"),
 ]
 
-ADAM_ERRORS = [
-    *COMMON_ERRORS,
+COMMON_ERRORS = [
+    *ERRORS,
+    ({"weight_decay": -0.1}, ValueError, r"weight_decay=-0.1 is negative"),
+    ({"weight_decay": NAN}, ValueError, r"weight_decay=nan is not finite"),
+]
+
+EPS_ERRORS: list[tuple[Config, type[Exception], str]] = [
+    ({"eps": -1e-8}, ValueError, r"eps=-1e-08 is negative"),
+    ({"eps": NAN}, ValueError, r"eps=nan is not finite"),
+]
+
+BETAS_ERRORS: list[tuple[Config, type[Exception], str]] = [
     ({"betas": 0.9}, TypeError, r"betas=0.9; expected a pair of decay rates"),
     ({"betas": (0.9,)}, TypeError, r"betas=\(0.9,\); expected a pair of decay rates"),
     ({"betas": (1.0, 0.999)}, ValueError, r"betas\[0\]=1.0 is out of range"),
     ({"betas": (0.9, -0.1)}, ValueError, r"betas\[1\]=-0.1 is out of range"),
     ({"betas": (0.9, NAN)}, ValueError, r"betas\[1\]=nan is not finite"),
-    ({"eps": -1e-8}, ValueError, r"eps=-1e-08 is negative"),
+]
+
+DECOUPLED_ERROR: tuple[Config, type[Exception], str] = (
+    {"decoupled_weight_decay": None},
+    TypeError,
+    r"decoupled_weight_decay=None; expected True",
+)
+
+THREE_BETAS_ERRORS: list[tuple[Config, type[Exception], str]] = [
+    ({"betas": (0.9, 0.99)}, TypeError, r"betas=\(0.9, 0.99\); expected three decay rates"),
+    ({"betas": (0.9, 0.99, 1.0)}, ValueError, r"betas\[2\]=1.0 is out of range"),
+]
+
+SCHEDULE_FREE_ERRORS: list[tuple[Config, type[Exception], str]] = [
+    ({"warmup_steps": 1.5}, ValueError, r"warmup_steps=1.5; expected a whole number, 0 or more"),
+    ({"warmup_steps": -1}, ValueError, r"warmup_steps=-1; expected a whole number, 0 or more"),
+    ({"r": -1}, ValueError, r"r=-1 is negative"),
+    ({"weight_lr_power": NAN}, ValueError, r"weight_lr_power=nan is not finite"),
+    ({"train_mode": 2}, TypeError, r"(unexpected keyword argument 'train_mode'|train_mode=2; expected True or False)"),
+]
+
+ADAM_ERRORS = [
+    *COMMON_ERRORS,
+    *BETAS_ERRORS,
+    *EPS_ERRORS,
     ({"eps_root": INF}, ValueError, r"eps_root=inf is not finite"),
     ({"amsgrad": 2}, TypeError, r"amsgrad=2; expected True or False"),
 ]
@@ -112,7 +145,7 @@ CASES = [
             *COMMON_ERRORS,
             ({"lr_decay": -1}, ValueError, r"lr_decay=-1 is negative"),
             ({"initial_accumulator_value": -1}, ValueError, r"initial_accumulator_value=-1 is negative"),
-            ({"eps": NAN}, ValueError, r"eps=nan is not finite"),
+            *EPS_ERRORS,
         ],
     ),
     Case(
@@ -130,7 +163,7 @@ CASES = [
             ({"centered": "no"}, TypeError, r"centered='no'; expected True or False"),
             ({"eps_inside_sqrt": 3}, TypeError, r"eps_inside_sqrt=3; expected True or False"),
         ],
-        frozenset({"eps_inside_sqrt"}),
+        beyond_oracle=frozenset({"eps_inside_sqrt"}),
     ),
     Case(
         optim.Adam,
@@ -143,8 +176,8 @@ CASES = [
         )
         + [{"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}, {"betas": (0.0, 0.0), "eps": 1e-2}]
         + combinations(eps=[0.0, 1e-8], eps_root=[1e-8], amsgrad=[None, True]),
-        [*ADAM_ERRORS, ({"decoupled_weight_decay": None}, TypeError, r"decoupled_weight_decay=None; expected True")],
-        frozenset({"eps_root"}),
+        [*ADAM_ERRORS, DECOUPLED_ERROR],
+        beyond_oracle=frozenset({"eps_root"}),
     ),
     Case(
         optim.AdamW,
@@ -152,7 +185,199 @@ CASES = [
         combinations(amsgrad=[None, True], weight_decay=[None, 0.0, 0.3], maximize=[None, True])
         + [{"eps": 0.0, "eps_root": 1e-8}],
         ADAM_ERRORS,
-        frozenset({"eps_root"}),
+        beyond_oracle=frozenset({"eps_root"}),
+    ),
+    Case(
+        optim.Adadelta,
+        reference.adadelta,
+        combinations(weight_decay=[None, 0.1], maximize=[None, True])
+        + [{"lr": 0.3, "rho": 0.5, "eps": 1e-3}, {"rho": 0.99, "weight_decay": 0.01}],
+        [
+            *COMMON_ERRORS,
+            *EPS_ERRORS,
+            ({"rho": 1.1}, ValueError, r"rho=1.1 is out of range; expected a number from 0 to 1"),
+        ],
+    ),
+    Case(
+        optim.Adamax,
+        reference.adamax,
+        combinations(weight_decay=[None, 0.1], maximize=[None, True])
+        + [{"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}, {"betas": (0.0, 0.0)}],
+        [*COMMON_ERRORS, *BETAS_ERRORS, *EPS_ERRORS],
+    ),
+    Case(
+        optim.NAdam,
+        reference.nadam,
+        combinations(weight_decay=[None, 0.1], decoupled_weight_decay=[None, True], maximize=[None, True])
+        + [
+            {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "momentum_decay": 0.3},
+            {"betas": (0.0, 0.0), "eps": 1e-2},
+            {"momentum_decay": 0.0},
+        ],
+        [
+            *COMMON_ERRORS,
+            *BETAS_ERRORS,
+            *EPS_ERRORS,
+            DECOUPLED_ERROR,
+            ({"momentum_decay": -1}, ValueError, r"momentum_decay=-1 is negative"),
+        ],
+    ),
+    Case(
+        optim.RAdam,
+        reference.radam,
+        combinations(weight_decay=[None, 0.1], decoupled_weight_decay=[None, True], maximize=[None, True])
+        # The rectification begins at the sixth step, at another one, or never.
+        + [{"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}, {"betas": (0.0, 0.5)}, {"betas": (0.9, 0.0)}],
+        [*COMMON_ERRORS, *BETAS_ERRORS, *EPS_ERRORS, DECOUPLED_ERROR],
+    ),
+    Case(
+        optim.Rprop,
+        reference.rprop,
+        combinations(lr=[None, 1e-5, 100], maximize=[None, True])
+        + [{"etas": (0.3, 1.9), "step_sizes": (0.005, 0.1)}, {"step_sizes": (0.0, 0.0)}],
+        [
+            *ERRORS,
+            ({"etas": 0.5}, TypeError, r"etas=0.5; expected a pair of factors such as \(0.5, 1.2\)"),
+            ({"etas": (0.0, 1.2)}, ValueError, r"etas\[0\]=0.0 is out of range; expected a number between 0 and 1"),
+            ({"etas": (0.5, 1.0)}, ValueError, r"etas\[1\]=1.0 is out of range; expected a number above 1"),
+            ({"step_sizes": (1e-6, INF)}, ValueError, r"step_sizes\[1\]=inf is not finite"),
+            ({"step_sizes": (2, 1)}, ValueError, r"step_sizes=\(2, 1\); expected the lower limit first"),
+            ({"step_sizes": None}, TypeError, r"step_sizes=None; expected a pair of limits"),
+        ],
+    ),
+    Case(
+        optim.ASGD,
+        reference.asgd,
+        combinations(weight_decay=[None, 0.1], maximize=[None, True])
+        + combinations(lr=[0.3], lambd=[None, 0.1], alpha=[None, 1.0], t0=[0.0, 10.0]),
+        [
+            *COMMON_ERRORS,
+            ({"lambd": -1}, ValueError, r"lambd=-1 is negative"),
+            ({"alpha": NAN}, ValueError, r"alpha=nan is not finite"),
+            ({"t0": "late"}, TypeError, r"t0='late' is a str"),
+        ],
+    ),
+    Case(
+        optim.Lion,
+        reference.lion,
+        combinations(weight_decay=[None, 0.0, 0.1], maximize=[None, True])
+        + [{"lr": 0.03, "betas": (0.5, 0.8)}, {"betas": (0.0, 0.0)}],
+        [*COMMON_ERRORS, *BETAS_ERRORS],
+        oracle="optax",
+    ),
+    Case(
+        optim.AdaBelief,
+        reference.adabelief,
+        combinations(
+            nesterov=[None, True],
+            weight_decay=[None, 0.1],
+            decoupled_weight_decay=[None, True],
+            maximize=[None, True],
+        )
+        + combinations(lr=[0.1], betas=[(0.5, 0.9)], eps=[1e-3], eps_root=[0.0, 1e-4], nesterov=[None, True]),
+        [
+            *COMMON_ERRORS,
+            *BETAS_ERRORS,
+            *EPS_ERRORS,
+            DECOUPLED_ERROR,
+            ({"eps_root": -1}, ValueError, r"eps_root=-1 is negative"),
+            ({"nesterov": 3}, TypeError, r"nesterov=3; expected True or False"),
+        ],
+        oracle="optax",
+    ),
+    Case(
+        optim.Yogi,
+        reference.yogi,
+        combinations(weight_decay=[None, 0.1], decoupled_weight_decay=[None, True], maximize=[None, True])
+        + [{"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-2, "initial_accumulator_value": 0.1}],
+        [
+            *COMMON_ERRORS,
+            *BETAS_ERRORS,
+            *EPS_ERRORS,
+            DECOUPLED_ERROR,
+            ({"initial_accumulator_value": -1}, ValueError, r"initial_accumulator_value=-1 is negative"),
+        ],
+        oracle="optax",
+    ),
+    Case(
+        optim.Adan,
+        reference.adan,
+        combinations(weight_decay=[None, 0.1], maximize=[None, True])
+        + [{"lr": 0.1, "betas": (0.5, 0.7, 0.9), "eps": 1e-3, "eps_root": 1e-4}, {"betas": (0.0, 0.0, 0.0)}],
+        [*COMMON_ERRORS, *THREE_BETAS_ERRORS, *EPS_ERRORS, ({"eps_root": INF}, ValueError, r"eps_root=inf")],
+        oracle="paper",
+    ),
+    Case(
+        optim.AdEMAMix,
+        reference.ademamix,
+        combinations(weight_decay=[None, 0.1], alpha_warmup=[None, 30], beta3_warmup=[None, 40], maximize=[None, True])
+        + [{"lr": 0.1, "betas": (0.5, 0.9, 0.99), "eps": 1e-3, "eps_root": 1e-4, "alpha": 2.0}, {"alpha": 0.0}],
+        [
+            *COMMON_ERRORS,
+            *THREE_BETAS_ERRORS,
+            *EPS_ERRORS,
+            ({"alpha": -1}, ValueError, r"alpha=-1 is negative"),
+            ({"alpha_warmup": 0.5}, ValueError, r"alpha_warmup=0.5; expected a whole number"),
+            ({"beta3_warmup": "long"}, TypeError, r"beta3_warmup='long' is a str; expected a whole number"),
+            (
+                {"beta3_warmup": 10, "betas": (0.9, 0.999, 0.5)},
+                ValueError,
+                r"beta3_warmup=10 with betas=\(0.9, 0.999, 0.5\); expected a betas\[0\] above 0",
+            ),
+        ],
+        oracle="optax",
+    ),
+    Case(
+        optim.ADOPT,
+        reference.adopt,
+        combinations(
+            nesterov=[None, True],
+            use_clipping=[None, False],
+            weight_decay=[None, 0.1],
+            decoupled_weight_decay=[None, True],
+            maximize=[None, True],
+        )
+        + [{"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-2}],
+        [
+            *COMMON_ERRORS,
+            *BETAS_ERRORS,
+            *EPS_ERRORS,
+            DECOUPLED_ERROR,
+            ({"use_clipping": "no"}, TypeError, r"use_clipping='no'; expected True or False"),
+        ],
+        oracle="optax",
+    ),
+    Case(
+        optim.SGDScheduleFree,
+        reference.sgdschedulefree,
+        combinations(weight_decay=[None, 0.1], warmup_steps=[None, 20], maximize=[None, True])
+        + [
+            {"lr": 0.1, "momentum": 0.5, "r": 1.0},
+            {"lr": 0.1, "weight_lr_power": 0.0},
+            {"lr": 0.0},
+            {"lr": 0.0, "weight_lr_power": 0.0},
+        ],
+        [
+            *COMMON_ERRORS,
+            *SCHEDULE_FREE_ERRORS,
+            ({"momentum": 0}, ValueError, r"momentum=0 is out of range; expected a number between 0 and 1"),
+            ({"momentum": 1.0}, ValueError, r"momentum=1.0 is out of range"),
+        ],
+        oracle="schedulefree",
+    ),
+    Case(
+        optim.AdamWScheduleFree,
+        reference.adamwschedulefree,
+        combinations(weight_decay=[None, 0.1], warmup_steps=[None, 20], maximize=[None, True])
+        + [{"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "r": 1.0, "weight_lr_power": 1.0}, {"lr": 0.0}],
+        [
+            *COMMON_ERRORS,
+            *SCHEDULE_FREE_ERRORS,
+            *EPS_ERRORS,
+            ({"betas": (0.0, 0.999)}, ValueError, r"betas\[0\]=0.0 is out of range; expected a number between 0 and 1"),
+            ({"betas": (0.9, 1.0)}, ValueError, r"betas\[1\]=1.0 is out of range"),
+        ],
+        oracle="schedulefree",
     ),
 ]
 

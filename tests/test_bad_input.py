@@ -330,6 +330,25 @@ class TestLoading:
             optimizer.load_state_dict(saved)
         np.testing.assert_equal(optimizer.state_dict(), before)
 
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (None, "state 'mu_product' is missing"),
+            ([0.5, 0.5], r"state 'mu_product'=\[0.5, 0.5\] is a list; expected a finite number"),
+            (float("nan"), "state 'mu_product'=nan is not finite"),
+        ],
+    )
+    def test_numbers_of_the_state(self, value, text):
+        w = np.zeros(2)
+        optimizer = optim.NAdam([w])
+        optimizer.step([np.ones(2)])
+        before = optimizer.state_dict()
+        saved = optimizer.state_dict()
+        saved["state"][0]["mu_product"] = value
+        with pytest.raises(ValueError, match=text):
+            optimizer.load_state_dict(saved)
+        np.testing.assert_equal(optimizer.state_dict(), before)
+
     def test_another_class(self):
         optimizer = optim.Adagrad({"a": np.zeros(2), "b": np.zeros((3, 4))})
         with pytest.raises(ValueError, match="Adagrad keeps no state 'exp_avg'"):

@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from ravine import _core
 
 ROOT = Path(__file__).parents[1]
 # Where a development build is; `pip install .` builds in build/{wheel_tag}.
@@ -19,6 +20,9 @@ OBJECTS = {
     isa: sorted(BUILD.glob(f"**/ravine_kernels_{isa}.dir/**/kernels.cpp.o"), key=lambda path: path.stat().st_mtime)
     for isa in ("baseline", "avx2", "avx512")
 }
+RULES = _core.rules()
+NO_DIVISION = {"Sgd", "Momentum", "Nesterov", "Rprop", "Lion", "Asgd", "Lerp", "SgdScheduleFree"}
+WITHOUT = {"div": NO_DIVISION, "sqrt": NO_DIVISION | {"Adamax"}}
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 pytestmark = pytest.mark.skipif(
@@ -45,7 +49,7 @@ def test_each_object_exports_one_table(isa):
 
 
 @each_isa
-def test_square_roots_and_divisions_are_packed(isa):
+def test_every_rule_is_packed(isa):
     if not X86:
         pattern, registers = r"\b(fsqrt|fdiv)\s+v\d+\.(2d|4s)", {"2d", "4s"}
         found = {(m[1], m[2]) for m in re.finditer(pattern, output("objdump", "-d", OBJECTS[isa][-1]))}
@@ -56,13 +60,15 @@ def test_square_roots_and_divisions_are_packed(isa):
     text = output("objdump", "-dC", "--no-show-raw-insn", OBJECTS[isa][-1])
     code: dict[tuple[str, str], str] = {}
     for name, body in re.findall(r"^[0-9a-f]+ <([^\n]*)>:\n(.*?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL):
-        if kernel := re.search(r"::(Ad\w+|Ams\w+|RMS\w+)(?:<\w+>)?, (float|double)", name):
+        if kernel := re.search(r"::(?:run|elementwise)<ravine::\(anonymous[^:]*::(\w+).*?, (float|double)", name):
             code[kernel.groups()] = code.get(kernel.groups(), "") + body
-    assert len(code) == 7 * 2, sorted(code)
+    assert {name.lower() for name, _ in code} == {name.replace("_", "") for name in RULES}
+    assert len(code) == 2 * len(RULES), sorted(code)
     for (rule, dtype), body in code.items():
-        for instruction in ("sqrt", "div"):
+        for instruction in ("mul", "sqrt", "div"):
             packed = rf"\b{prefix}{instruction}{'ps' if dtype == 'float' else 'pd'}\s.*%{register}"
-            assert re.search(packed, body), (rule, dtype, instruction)
+            expected = instruction == "mul" or rule not in WITHOUT[instruction]
+            assert bool(re.search(packed, body)) == expected, (rule, dtype, instruction)
     assert not re.search(r"vfn?m(add|sub)", text), "contracted: the bits would differ"
 
 
@@ -79,8 +85,6 @@ def test_layers_are_packed(isa):
 
 
 def test_the_module_exports_its_entry_point_alone():
-    from ravine import _core
-
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     assert _core.__file__.endswith(suffix)
     defined = output("nm", "-D", "--defined-only", _core.__file__).splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,21 @@ def test_every_public_optimizer_has_a_reference_and_a_golden_file():
     assert {path.stem for path in (Path(__file__).parent / "golden").glob("*.npz")} == PUBLIC
 
 
+def test_every_public_optimizer_has_a_docs_entry():
+    """With everything that an entry says, and the defaults that the class has."""
+    text = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text(encoding="utf-8")
+    entries = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert entries.keys() == PUBLIC
+    for name, entry in entries.items():
+        assert re.search(r"^```\n.*<-.*^```$", entry, re.MULTILINE | re.DOTALL), f"{name}: no formula"
+        for label in ("When", "Source", "Deviations from .*"):
+            assert re.search(rf"^\*\*{label}\*\*: \S", entry, re.MULTILINE), f"{name}: {label} is missing"
+        said = re.search(r"^\*\*Defaults\*\*: `([^`]*)`$", entry, re.MULTILINE)
+        arguments = inspect.signature(getattr(optim, name)).parameters.values()
+        defaults = {a.name: a.default for a in arguments if a.name not in ("params", "foreach", "fused")}
+        assert eval(f"dict({said[1]})") == defaults, name
+
+
 def test_every_case_has_configurations_and_errors():
     for case in CASES:
         assert {} in case.configs, case.name
@@ -39,7 +55,8 @@ def test_every_rule_is_used_by_some_configuration():
             rule = optimizer._rule(optimizer.defaults)
             assert rule.name in case.optimizer._rules
             used.add(rule.name)
-    assert used == set(_core.rules())
+    # "lerp" turns the parameters of schedule-free optimizers.
+    assert used | {"lerp"} == set(_core.rules())
 
 
 def test_reference_and_optimizer_have_the_same_defaults():

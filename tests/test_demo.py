@@ -10,10 +10,11 @@ import sys
 
 import numpy as np
 import pytest
-from ravine import cli
-from ravine.demo import digits, pictures
+from ravine import cli, optim
+from ravine.demo import digits, pictures, training
 from ravine.demo.mlp import MLP, softmax_cross_entropy
 from ravine.demo.training import OPTIMIZERS, Data, Run, default_lr, train
+from ravine.optim.schedule_free import ScheduleFree
 
 for extra in ("sklearn", "matplotlib", "tqdm"):
     pytest.importorskip(extra)
@@ -231,6 +232,23 @@ def test_the_schedule_is_stepped_once_an_epoch():
     np.testing.assert_allclose(run.lrs, 0.1 * 0.9 ** np.arange(4))
     assert len(run.train_loss) == len(run.train_accuracy) == len(run.held_out_loss) == len(run.held_out_accuracy) == 5
     assert 0 < run.step_share < 1
+
+
+def test_every_public_optimizer_is_compared():
+    public = {name for name in optim.__all__ if name not in ("Optimizer", "lr_scheduler")}
+    assert {choice.optimizer.__name__ for choice in OPTIMIZERS.values()} == public
+
+
+def test_schedule_free_optimizers_are_evaluated_at_the_average(monkeypatch):
+    calls = []
+    for name in ("train", "eval"):
+        turn = getattr(ScheduleFree, name)
+        monkeypatch.setattr(ScheduleFree, name, lambda self, name=name, turn=turn: (calls.append(name), turn(self)))
+    monkeypatch.setattr(training, "_evaluate", lambda network, data, run: (calls.append("?"), run.train_loss.append(0)))
+    rng = np.random.default_rng(0)
+    data = Data(*(rng.random((8, 4), np.float32), rng.integers(0, 2, 8)) * 2)
+    train(MLP((4, 2), rng), data, Run("sgd-schedule-free", 0.1, 3), epochs=2, rng=rng, on_epoch=lambda run: None)
+    assert calls == ["?", "train", "eval", "?", "train", "eval", "?"]
 
 
 def test_default_lr_grows_with_the_batch():

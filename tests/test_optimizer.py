@@ -128,7 +128,7 @@ def test_memory_orders(case, order):
     np.testing.assert_array_equal(p, expected)
     assert p.flags.f_contiguous == (order == "F")
     for name, value in optimizer.state[p].items():
-        assert name == "step" or value.flags.f_contiguous == (order == "F")
+        assert np.isscalar(value) or value.flags.f_contiguous == (order == "F"), name
 
 
 class TestFormsOfGradients:
@@ -223,7 +223,7 @@ def test_states_hold_no_subnormals(case, dtype):
         for _ in range(50):
             optimizer.step([np.zeros(40, dtype)])
             for name, value in optimizer.state[p].items():
-                assert name == "step" or not ((value != 0) & (np.abs(value) < tiny)).any(), name
+                assert np.isscalar(value) or not ((value != 0) & (np.abs(value) < tiny)).any(), name
 
 
 class TestClosures:
@@ -302,7 +302,7 @@ class TestState:
     def grads(self):
         return np.random.default_rng(0).standard_normal((9, 5))
 
-    @pytest.mark.parametrize("at", [0, 1, 4, 8])
+    @pytest.mark.parametrize("at", range(9))
     def test_resuming_is_exact(self, case, grads, at):
         for settings in case.configs:
             straight = [np.ones(5), np.ones(2)]

@@ -29,6 +29,7 @@ class PyPlan {
       : owner_(std::move(owner)),
         steps_(std::move(steps)),
         states_(parameters.size()),
+        scalars_(parameters.size()),
         reordered_(parameters.size()),
         gradients_(parameters.size()) {
     if (labels.size() != parameters.size() || groups.size() != parameters.size() ||
@@ -47,16 +48,19 @@ class PyPlan {
     find_written();
   }
 
-  // Gives a group its rule, and each of its parameters the arrays of its state, in the rule's order.
-  void bind(int group, const std::string& rule, const std::vector<std::vector<py::array>>& states) {
+  // Gives a group its rule, and each of its parameters the arrays of its state and its scalars, in the rule's order.
+  void bind(int group, const std::string& rule, const std::vector<std::vector<py::array>>& states,
+            const std::vector<std::vector<py::array_t<double>>>& scalars) {
     const int index = rule_index(rule);
     std::size_t member = 0;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       Plan::Tensor& tensor = plan_->tensors[i];
       if (tensor.group != group) continue;
-      const auto& arrays = states.at(member++);
-      if (arrays.size() != rule_table()[index].states.size())
-        throw py::value_error(rule + " keeps another number of states");
+      const auto& arrays = states.at(member);
+      scalars_[i] = scalars.at(member++);
+      if (arrays.size() != rule_table()[index].states.size() ||
+          scalars_[i].size() != rule_table()[index].scalars.size())
+        throw py::value_error(rule + " keeps another number of states or scalars");
       states_[i].clear();
       for (std::size_t k = 0; k < arrays.size(); ++k) {
         states_[i].emplace_back(arrays[k], owner_,
@@ -65,6 +69,8 @@ class PyPlan {
           throw py::value_error(states_[i][k].label() + " does not fit its parameter");
         tensor.arrays.states[k] = states_[i][k].data();
       }
+      tensor.scalars = {};
+      for (std::size_t k = 0; k < scalars_[i].size(); ++k) tensor.scalars[k] = scalars_[i][k].mutable_data();
     }
     plan_->groups.at(group).rule = index;
     find_written();
@@ -173,6 +179,7 @@ class PyPlan {
   py::array_t<std::int64_t> steps_;
   std::vector<Pinned> parameters_;
   std::vector<std::vector<Pinned>> states_;
+  std::vector<std::vector<py::array_t<double>>> scalars_;
   std::vector<py::object> reordered_;
   std::vector<py::object> gradients_;  // held during a step, while the interpreter may run other threads
   std::vector<Interval> written_;
@@ -186,16 +193,17 @@ void register_plan(py::module_& module) {
       "rules",
       [] {
         py::dict result;
-        for (const RuleInfo& rule : rule_table()) result[rule.name] = py::tuple(py::cast(rule.states));
+        for (const RuleInfo& rule : rule_table())
+          result[rule.name] = py::make_tuple(py::tuple(py::cast(rule.states)), py::tuple(py::cast(rule.scalars)));
         return result;
       },
-      "Every update rule, with the names of the arrays it keeps beside each parameter.");
+      "Every update rule, with the names of the arrays, and of the numbers, that it keeps beside each parameter.");
 
   py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
       .def(py::init<std::string, const std::vector<py::array>&, const std::vector<std::string>&,
                     const std::vector<int>&, py::array_t<std::int64_t>>(),
            py::arg("owner"), py::arg("parameters"), py::arg("labels"), py::arg("groups"), py::arg("steps").noconvert())
-      .def("bind", &PyPlan::bind, py::arg("group"), py::arg("rule"), py::arg("states"))
+      .def("bind", &PyPlan::bind, py::arg("group"), py::arg("rule"), py::arg("states"), py::arg("scalars"))
       .def("set", &PyPlan::set, py::arg("group"), py::arg("hyper"), py::arg("decoupled"), py::arg("maximize"))
       .def("step", &PyPlan::step, py::arg("gradients"));
 }

@@ -66,7 +66,7 @@ class Streamer {
     for (std::int64_t k = 0; k < pending_; ++k) buffer_[k] = buffer_[i + k];
   }
 
-  ~Streamer() {
+  void finish() {
     for (std::int64_t k = 0; k < pending_; ++k) to_[k] = buffer_[k];
   }
 
@@ -91,6 +91,7 @@ inline void write(std::int64_t n, bool streaming, const Compute& compute, V* out
       compute(begin, end, streamers.room()...);
       (streamers.wrote(end - begin), ...);
     }
+    (streamers.finish(), ...);
   };
   stream(Streamer<V>(output), Streamer<V>(outputs)...);
 }

@@ -15,7 +15,8 @@ enum class Decay { none, coupled, decoupled };
 constexpr int decay_count = 3;
 
 constexpr int max_rule_coefficients = 13;
-constexpr int max_states = 3;
+constexpr int max_states = 4;
+constexpr int max_scalars = 2;  // numbers that a rule carries from step to step
 
 // All in double; a kernel rounds each once to its own type.
 struct Coefficients {

@@ -26,44 +26,42 @@ double decay_coefficient(Decay decay, const Hyper& hyper) {
   return 0;
 }
 
-Coefficients coefficients_of(const Plan::Group& group, std::int64_t t) {
-  Coefficients all{};
-  all.gradient_scale = group.maximize ? -1 : 1;
-  all.decay = decay_coefficient(group.decay, group.hyper);
-  rule_table()[group.rule].prepare(group.hyper, double(t), all.rule);
-  return all;
-}
-
 }  // namespace
 
 Plan::Plan(std::vector<Tensor> all, int group_count, std::int64_t* steps)
     : tensors(std::move(all)), groups(group_count), steps_(steps) {
-  coefficients_.reserve(tensors.size());
+  shared_.reserve(tensors.size());
   jobs_.reserve(tensors.size());
   starts_.reserve(tensors.size());
 }
 
+Plan::Step Plan::step_of(int group, std::int64_t t, const Scalars& before) const {
+  const Group& g = groups[group];
+  Step step{group, t, before, before, {}};
+  step.coefficients.gradient_scale = g.maximize ? -1 : 1;
+  step.coefficients.decay = decay_coefficient(g.decay, g.hyper);
+  rule_table()[g.rule].prepare(g.hyper, double(t), step.after.data(), step.coefficients.rule);
+  return step;
+}
+
 std::int64_t Plan::prepare() {
   const Table& table = isa::active();
-  coefficients_.clear();
+  shared_.clear();
   jobs_.clear();
   starts_.clear();
   total_ = 0;
-  int last_group = -1;
-  std::int64_t last_t = 0;
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const Tensor& tensor = tensors[i];
     if (!tensor.arrays.gradient) continue;
     const Group& group = groups[tensor.group];
     const std::int64_t t = steps_[i] + 1;
-    if (tensor.group != last_group || t != last_t) {
-      coefficients_.push_back(coefficients_of(group, t));
-      last_group = tensor.group;
-      last_t = t;
-    }
-    jobs_.push_back({table.kernel(group.rule, group.decay, tensor.dtype), &coefficients_.back(), &tensor.arrays,
-                     tensor.size, &steps_[i]});
+    Scalars scalars{};
+    for (int k = 0; k < max_scalars && tensor.scalars[k]; ++k) scalars[k] = *tensor.scalars[k];
+    if (shared_.empty() || shared_.back().group != tensor.group || shared_.back().t != t ||
+        shared_.back().before != scalars)
+      shared_.push_back(step_of(tensor.group, t, scalars));
+    jobs_.push_back({table.kernel(group.rule, group.decay, tensor.dtype), &shared_.back(), &tensor, &steps_[i]});
     starts_.push_back(total_);
     total_ += tensor.size;
     const int arrays = 2 + int(rule_table()[group.rule].states.size());
@@ -76,7 +74,10 @@ std::int64_t Plan::prepare() {
 void Plan::run() {
   const int parts = share_.threads == 1 ? 1 : int(std::clamp(total_ / elements_per_part, std::int64_t(1), max_parts));
   threads::run(parts, share_, [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
-  for (const Job& job : jobs_) *job.steps += 1;
+  for (const Job& job : jobs_) {
+    *job.steps += 1;
+    for (int k = 0; k < max_scalars && job.tensor->scalars[k]; ++k) *job.tensor->scalars[k] = job.step->after[k];
+  }
 }
 
 // Updates the elements [begin, end) of the run of all jobs.
@@ -87,10 +88,10 @@ void Plan::update(std::int64_t begin, std::int64_t end) const {
     const auto boundary = [&](std::int64_t position) {
       const std::int64_t local = position - starts_[index];
       if (local <= 0) return std::int64_t(0);
-      if (local >= job.size) return job.size;
+      if (local >= job.tensor->size) return job.tensor->size;
       return local / elements_per_line * elements_per_line;
     };
-    job.kernel(*job.coefficients, *job.arrays, boundary(begin), boundary(end));
+    job.kernel(job.step->coefficients, job.tensor->arrays, boundary(begin), boundary(end));
   }
 }
 

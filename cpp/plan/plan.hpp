@@ -1,6 +1,7 @@
 // All tensors of an optimizer as one piece of work. Knows nothing of Python.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace ravine {
 class Plan {
  public:
   struct Tensor {
-    Arrays arrays{};  // a null gradient leaves the tensor alone
+    Arrays arrays{};                             // a null gradient leaves the tensor alone
+    std::array<double*, max_scalars> scalars{};  // in the rule's order; null where it has no more
     std::int64_t size = 0;
     Dtype dtype = Dtype::float32;
     int group = 0;
@@ -34,23 +36,34 @@ class Plan {
   // Gathers the tensors that have a gradient and the coefficients of their next step. Returns their number of elements.
   std::int64_t prepare();
 
-  // Updates what prepare() gathered, then advances the step counts.
+  // Updates what prepare() gathered, then advances the step counts and the scalars.
   void run();
 
  private:
+  using Scalars = std::array<double, max_scalars>;
+
+  // What tensors of one group have in common that were at the same step with the same scalars.
+  struct Step {
+    int group;
+    std::int64_t t;
+    Scalars before, after;
+    Coefficients coefficients;
+  };
+
   struct Job {
     Kernel kernel;
-    const Coefficients* coefficients;
-    const Arrays* arrays;
-    std::int64_t size;
+    const Step* step;
+    const Tensor* tensor;
     std::int64_t* steps;
   };
+
+  Step step_of(int group, std::int64_t t, const Scalars& before) const;
 
   void update(std::int64_t begin, std::int64_t end) const;
 
   std::int64_t* steps_;
   // Their room is reserved once: a step allocates nothing.
-  std::vector<Coefficients> coefficients_;
+  std::vector<Step> shared_;
   std::vector<Job> jobs_;
   std::vector<std::int64_t> starts_;  // of each job in the run of all elements
   std::int64_t total_ = 0;

@@ -12,7 +12,9 @@ namespace ravine {
 struct RuleInfo {
   const char* name;
   std::vector<std::string> states;
-  void (*prepare)(const Hyper&, double t, double* coefficients);
+  std::vector<std::string> scalars;
+  // Takes the scalars that the step before left, and leaves those of this one.
+  void (*prepare)(const Hyper&, double t, double* scalars, double* coefficients);
 };
 
 const std::vector<RuleInfo>& rule_table();

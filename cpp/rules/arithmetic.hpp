@@ -4,6 +4,7 @@
 
 #include <cfloat>
 #include <cmath>
+#include <limits>
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -27,6 +28,20 @@ template <class V>
 V max_(V a, V b) {
   return a > b ? a : b;
 }
+
+// The lesser, likewise.
+template <class V>
+V min_(V a, V b) {
+  return a < b ? a : b;
+}
+
+// 1 or -1; x itself where it is 0 or NaN.
+template <class V>
+V sign_(V x) {
+  return x > 0 ? V(1) : x < 0 ? V(-1) : x;
+}
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // x, or 0 where x is subnormal.
 inline float flush_(float x) { return abs_(x) < FLT_MIN ? 0 : x; }

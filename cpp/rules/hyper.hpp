@@ -19,6 +19,23 @@ struct Hyper {
   double beta2 = unset;
   double eps = unset;
   double eps_root = unset;
+  double rho = unset;
+  double beta3 = unset;
+  double alpha_warmup = unset;
+  double beta3_warmup = unset;
+  double momentum_decay = unset;
+  double lambd = unset;
+  double t0 = unset;
+  double eta_minus = unset;
+  double eta_plus = unset;
+  double step_min = unset;
+  double step_max = unset;
+  double clipped = unset;
+  double warmup_steps = unset;
+  double r = unset;
+  double weight_lr_power = unset;
+  double weight = unset;
+  double update_decay = unset;  // a weight decay that joins the update rather than the gradient
 };
 
 struct HyperField {
@@ -37,6 +54,23 @@ constexpr HyperField hyper_fields[] = {
     {"beta2", &Hyper::beta2},
     {"eps", &Hyper::eps},
     {"eps_root", &Hyper::eps_root},
+    {"rho", &Hyper::rho},
+    {"beta3", &Hyper::beta3},
+    {"alpha_warmup", &Hyper::alpha_warmup},
+    {"beta3_warmup", &Hyper::beta3_warmup},
+    {"momentum_decay", &Hyper::momentum_decay},
+    {"lambd", &Hyper::lambd},
+    {"t0", &Hyper::t0},
+    {"eta_minus", &Hyper::eta_minus},
+    {"eta_plus", &Hyper::eta_plus},
+    {"step_min", &Hyper::step_min},
+    {"step_max", &Hyper::step_max},
+    {"clipped", &Hyper::clipped},
+    {"warmup_steps", &Hyper::warmup_steps},
+    {"r", &Hyper::r},
+    {"weight_lr_power", &Hyper::weight_lr_power},
+    {"weight", &Hyper::weight},
+    {"update_decay", &Hyper::update_decay},
 };
 
 }  // namespace ravine

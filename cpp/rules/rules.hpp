@@ -2,15 +2,28 @@
 //   name, states   what Python calls it and the arrays it keeps beside each parameter
 //   prepare        its coefficients in double, from the hyper-parameters and the step number t = 1, 2, ...
 //   operator()     the update of one element: parameter, gradient, states in their order
-// Only + - * / sqrt_ max_ are used, each exactly rounded, so that every instruction set computes the same bits.
+// Only + - * / sqrt_ abs_, comparisons and choices are used, each exact or exactly rounded, so that every instruction
+// set computes the same bits.
+//
+// What follows from t and the hyper-parameters of this step alone needs no memory. A rule whose coefficients depend on
+// those of earlier steps, which may have been others, names the numbers that it carries from step to step:
+//   scalars        what Python calls them; a double each, for each parameter
+// and its prepare takes them as a third argument, which holds what the last step left, and leaves what the next one
+// needs. At t = 1 there was no last step: prepare says what they start from.
 //
 // Rules stand in an anonymous namespace because they are compiled once for each instruction set: with external linkage
 // the linker would keep one copy of each, perhaps the AVX-512 one, for all.
 #pragma once
 
+#include "rules/adadelta.hpp"
 #include "rules/adagrad.hpp"
 #include "rules/adam.hpp"
+#include "rules/adan.hpp"
+#include "rules/adopt.hpp"
+#include "rules/averaging.hpp"
+#include "rules/lion.hpp"
 #include "rules/rmsprop.hpp"
+#include "rules/rprop.hpp"
 #include "rules/sgd.hpp"
 
 namespace ravine {
@@ -21,8 +34,10 @@ struct RuleList {
   static constexpr int size = sizeof...(Rules);
 };
 
-using AllRules = RuleList<Sgd, Momentum, Nesterov, Adagrad, RMSprop, RMSpropMomentum, RMSpropCentered,
-                          RMSpropCenteredMomentum, Adam, AmsGrad>;
+using AllRules =
+    RuleList<Sgd, Momentum, Nesterov, Rprop, Lion, Asgd, Lerp, SgdScheduleFree, Adagrad, Adadelta, RMSprop,
+             RMSpropMomentum, RMSpropCentered, RMSpropCenteredMomentum, Adam, AmsGrad, Adamax, NAdam, RAdam, AdaBelief,
+             AdaBeliefNesterov, Yogi, Adan, AdEMAMix, Adopt, AdoptNesterov, AdamWScheduleFree>;
 
 }  // namespace
 }  // namespace ravine

@@ -20,12 +20,25 @@ def _number(where: str, value: Any, expected: str) -> float:
     return number
 
 
+def finite(where: str, value: Any) -> float:
+    """A finite number."""
+    return _number(where, value, "a finite number")
+
+
 def non_negative(where: str, value: Any) -> float:
     """A finite number that is at least 0."""
     number = _number(where, value, "a finite number, 0 or more")
     if number < 0:
         raise ValueError(f"{where}={value!r} is negative; expected a finite number, 0 or more.")
     return number
+
+
+def whole(where: str, value: Any) -> int:
+    """A whole number that is at least 0."""
+    number = _number(where, value, "a whole number, 0 or more")
+    if number < 0 or number != int(number):
+        raise ValueError(f"{where}={value!r}; expected a whole number, 0 or more.")
+    return int(number)
 
 
 def unit(where: str, value: Any) -> float:
@@ -44,11 +57,49 @@ def decay_rate(where: str, value: Any) -> float:
     return number
 
 
-def betas(where: str, value: Any) -> tuple[float, float]:
+def proper_fraction(where: str, value: Any) -> float:
+    """A number between 0 and 1, without either."""
+    number = _number(where, value, "a number between 0 and 1, neither included")
+    if not 0 < number < 1:
+        raise ValueError(f"{where}={value!r} is out of range; expected a number between 0 and 1, neither included.")
+    return number
+
+
+def _several(where: str, value: Any, checks: tuple[Check, ...], expected: str) -> tuple[Any, ...]:
+    if not isinstance(value, tuple | list) or len(value) != len(checks):
+        raise TypeError(f"{where}={value!r}; expected {expected}.")
+    return tuple(check(f"{where}[{i}]", item) for i, (check, item) in enumerate(zip(checks, value, strict=True)))
+
+
+def betas(where: str, value: Any) -> tuple[Any, ...]:
     """Two decay rates."""
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"{where}={value!r}; expected a pair of decay rates such as (0.9, 0.999).")
-    return decay_rate(f"{where}[0]", value[0]), decay_rate(f"{where}[1]", value[1])
+    return _several(where, value, (decay_rate,) * 2, "a pair of decay rates such as (0.9, 0.999)")
+
+
+def three_betas(where: str, value: Any) -> tuple[Any, ...]:
+    """Three decay rates."""
+    return _several(where, value, (decay_rate,) * 3, "three decay rates such as (0.9, 0.999, 0.9999)")
+
+
+def averaging_betas(where: str, value: Any) -> tuple[Any, ...]:
+    """A number between 0 and 1, and a decay rate."""
+    return _several(where, value, (proper_fraction, decay_rate), "a pair of decay rates such as (0.9, 0.999)")
+
+
+def etas(where: str, value: Any) -> tuple[Any, ...]:
+    """A factor below 1 and one above 1."""
+    pair = _several(where, value, (proper_fraction, finite), "a pair of factors such as (0.5, 1.2)")
+    if pair[1] <= 1:
+        raise ValueError(f"{where}[1]={pair[1]!r} is out of range; expected a number above 1.")
+    return pair
+
+
+def limits(where: str, value: Any) -> tuple[Any, ...]:
+    """A least and a greatest number, neither negative."""
+    pair = _several(where, value, (non_negative,) * 2, "a pair of limits such as (1e-6, 50)")
+    if pair[0] > pair[1]:
+        raise ValueError(f"{where}={value!r}; expected the lower limit first.")
+    return pair
 
 
 def flag(where: str, value: Any) -> bool:

@@ -1,25 +1,28 @@
-"""Make the golden values of tests/test_golden.py with torch 2.13.0 in float64: python tests/golden/generate.py
+"""Make the golden values of tests/test_golden.py, in float64: python tests/golden/generate.py [NAME ...]
 
 One file an optimizer: the start values and gradients, and for each configuration of the table of cases the parameters
-and states after 50 steps. The learning rate changes at every step, and the second parameter gets its first gradient
-late.
+and states that its oracle (tests/oracles.py) arrives at after 50 steps. The learning rate changes at every step, and
+the second parameter gets its first gradient late.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cases import CASES, LATE, LR_FACTOR, STEPS
+from oracles import ORACLES
 
 HERE = Path(__file__).parent
 SHAPES = {"w": (4, 3), "b": (5,)}
+VERSIONS = {"torch": "2.13.0", "optax": "0.2.8", "schedulefree": "1.4.1"}
 
 
 def problem():
@@ -31,34 +34,32 @@ def problem():
     return start, grads
 
 
-def run_torch(name, config, start, grads):
+def run(case, config, start, grads):
     """Return parameters and states after the steps."""
-    params = [torch.nn.Parameter(torch.from_numpy(value.copy())) for value in start.values()]
-    optimizer = getattr(torch.optim, name)(params, foreach=False, **config)
-    lr = optimizer.param_groups[0]["lr"]
-    for t in range(STEPS):
-        for key, p in zip(start, params, strict=True):
-            p.grad = None if key == "b" and t < LATE else torch.from_numpy(grads[key][t].copy())
-        optimizer.param_groups[0]["lr"] = lr * LR_FACTOR**t
-        optimizer.step()
+    lr = config.get("lr", inspect.signature(case.optimizer).parameters["lr"].default)
     result = {}
-    for key, p in zip(start, params, strict=True):
-        result[key] = p.detach().numpy()
-        for state, value in optimizer.state[p].items():
-            if state != "step" and value is not None:
-                result[f"{key}.{state}"] = value.numpy()
+    for key, p in start.items():
+        steps = range(LATE if key == "b" else 0, STEPS)
+        *_, (end, state) = ORACLES[case.oracle](
+            case.name, config, p, [lr * LR_FACTOR**t for t in steps], [grads[key][t] for t in steps]
+        )
+        result[key] = end
+        result |= {f"{key}.{name}": value for name, value in state.items()}
     return result
 
 
 def main():
-    assert torch.__version__.split("+")[0] == "2.13.0", torch.__version__
+    for name, expected in VERSIONS.items():
+        assert version(name).split("+")[0] == expected, (name, version(name))
     start, grads = problem()
     for case in CASES:
+        if sys.argv[1:] and case.name not in sys.argv[1:]:
+            continue
         arrays = {f"start/{key}": value for key, value in start.items()}
         arrays |= {f"grads/{key}": value for key, value in grads.items()}
-        for i, config in enumerate(case.torch_configs):
-            arrays |= {f"{i}/{key}": value for key, value in run_torch(case.name, config, start, grads).items()}
-        np.savez_compressed(HERE / f"{case.name}.npz", configs=json.dumps(case.torch_configs), **arrays)
+        for i, config in enumerate(case.golden_configs):
+            arrays |= {f"{i}/{key}": value for key, value in run(case, config, start, grads).items()}
+        np.savez_compressed(HERE / f"{case.name}.npz", configs=json.dumps(case.golden_configs), **arrays)
 
 
 if __name__ == "__main__":

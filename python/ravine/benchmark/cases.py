@@ -15,6 +15,9 @@ from ravine.benchmark.inplace import RULES
 Array = np.ndarray[Any, Any]
 Step = Callable[[], object]
 
+_FUSED_IN_TORCH = ("SGD", "Adagrad", "Adam", "AdamW")
+_FOREACH_IN_TORCH = ("ASGD", "Adadelta", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -40,18 +43,24 @@ class Case:
         rule = RULES[self.optimizer](params, self.optimizer(params, **self.options).defaults, self.states)
         return lambda: rule.step(grads)
 
+    @property
+    def in_torch(self) -> bool:
+        """Whether torch has this optimizer."""
+        return self.optimizer.__name__ in _FUSED_IN_TORCH + _FOREACH_IN_TORCH
+
     def torch(self, params: Sequence[Array], grads: list[Array]) -> Step:
         """Return a function that does one step of torch's fused optimizer, or foreach where it has no fused one.
 
         Raises:
             MissingExtraError: torch is not installed.
+            AttributeError: torch has no such optimizer.
         """
         torch = require("torch", "oracles")
         torch.set_num_threads(config.get_num_threads())
         tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in params]
         for tensor, grad in zip(tensors, grads, strict=True):
             tensor.grad = torch.from_numpy(grad)
-        kind = {"foreach": True} if self.optimizer is optim.RMSprop else {"fused": True}
+        kind = {"fused": True} if self.optimizer.__name__ in _FUSED_IN_TORCH else {"foreach": True}
         step: Step = getattr(torch.optim, self.optimizer.__name__)(tensors, **self.options, **kind).step
         return step
 
@@ -68,4 +77,20 @@ CASES = {
     "adam": Case(optim.Adam, 2),
     "amsgrad": Case(optim.Adam, 3, {"amsgrad": True}),
     "adamw": Case(optim.AdamW, 2),
+    "adadelta": Case(optim.Adadelta, 2),
+    "adamax": Case(optim.Adamax, 2),
+    "nadam": Case(optim.NAdam, 2),
+    "radam": Case(optim.RAdam, 2),
+    "rprop": Case(optim.Rprop, 2),
+    "asgd": Case(optim.ASGD, 1),
+    "lion": Case(optim.Lion, 1),
+    "adabelief": Case(optim.AdaBelief, 2),
+    "adabelief-nesterov": Case(optim.AdaBelief, 2, {"nesterov": True}),
+    "yogi": Case(optim.Yogi, 2),
+    "adan": Case(optim.Adan, 4),
+    "ademamix": Case(optim.AdEMAMix, 3),
+    "adopt": Case(optim.ADOPT, 2),
+    "adopt-nesterov": Case(optim.ADOPT, 2, {"nesterov": True}),
+    "sgd-schedule-free": Case(optim.SGDScheduleFree, 1),
+    "adamw-schedule-free": Case(optim.AdamWScheduleFree, 2),
 }

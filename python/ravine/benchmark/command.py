@@ -27,7 +27,7 @@ vs NumPy      how many times faster than the same update in NumPy, in place and 
 memory limit  the time that the step's memory traffic takes by itself, as part of the step's; at 100 % nothing can be
               faster. Small models are bound by the cost of a call instead."""
 _TORCH_LEGEND = (
-    "\nvs torch      how many times faster than torch's fused optimizer (for RMSprop, which has none: foreach)"
+    "\nvs torch      how many times faster than torch's fused optimizer, or its foreach one where it has none"
 )
 
 
@@ -85,7 +85,7 @@ def measure(
         "numpy": repeated(case.numpy(*arrays), effort.seconds),
         "limit": lambda: limit.seconds(effort.seconds),
     }
-    if torch:
+    if torch and case.in_torch:
         contenders["torch"] = repeated(case.torch(*arrays), effort.seconds)
     times = interleaved(contenders, effort.rounds, settle=limit.threads > 1)
     return Result(
@@ -94,7 +94,7 @@ def measure(
         step_seconds=statistics.median(times["ravine"]),
         vs_numpy=median_ratio(times["numpy"], times["ravine"]),
         memory_limit=median_ratio(times["limit"], times["ravine"]),
-        vs_torch=median_ratio(times["torch"], times["ravine"]) if torch else None,
+        vs_torch=median_ratio(times["torch"], times["ravine"]) if "torch" in times else None,
     )
 
 

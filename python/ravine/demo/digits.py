@@ -16,7 +16,7 @@ import numpy as np
 from ravine._extras import require
 from ravine.demo import pictures
 from ravine.demo.mlp import MLP
-from ravine.demo.training import BATCH_SIZE, OPTIMIZERS, Data, Run, default_lr, train
+from ravine.demo.training import BATCH_SIZE, FAMILIES, OPTIMIZERS, Data, Run, default_lr, train
 
 EPOCHS = 20
 HELD_OUT = 0.2
@@ -161,19 +161,21 @@ def _learn(data: Data, run: Run, epochs: int, seed: int, output: Path) -> None:
 
 def _compare(data: Data, epochs: int, seed: int, output: Path) -> None:
     optimizers = {name: _new_run(data, name, BATCH_SIZE) for name in OPTIMIZERS}
+    families = {family: {name: optimizers[name] for name in names} for family, names in FAMILIES.items()}
     batches = {
         "batch": _new_run(data, "sgd", None),
         "mini-batch": optimizers["sgd"],
         "stochastic": _new_run(data, "sgd", 1),
     }
     runs = [*optimizers.values(), batches["batch"], batches["stochastic"]]
-    print(f"{pictures.count(epochs, 'epoch')} each, seed {seed}")
+    print(f"{pictures.count(epochs, 'epoch')} each, batches of {BATCH_SIZE} where nothing else is said, seed {seed}")
     with _progress(epochs * len(runs)) as on_epoch:
         for run in runs:
             _train_new(data, run, epochs, seed, on_epoch)
-    _print_table(f"optimizer (batches of {BATCH_SIZE})", optimizers)
-    _print_table("descent (sgd)", batches)
-    pictures.save(pictures.draw_comparison(optimizers, batches, len(data.X)), output)
+    for family, members in families.items():
+        _print_table(family, members)
+    _print_table("Descent (sgd)", batches)
+    pictures.save(pictures.draw_comparison(families, batches, len(data.X)), output)
     print(f"\npicture: {output}")
 
 

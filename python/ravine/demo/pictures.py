@@ -112,42 +112,47 @@ def draw_run(run: Run, images: Array, labels: Array, predicted: Array) -> Figure
     return figure
 
 
-def draw_comparison(optimizers: Mapping[str, Run], batches: Mapping[str, Run], samples: int) -> Figure:
-    """Draw trainings side by side: above those of several optimizers, below those of several batch sizes.
+def draw_comparison(families: Mapping[str, Mapping[str, Run]], batches: Mapping[str, Run], samples: int) -> Figure:
+    """Draw trainings side by side: a row for each family of optimizers, and below one for several batch sizes.
 
     Args:
-        optimizers: the trainings by the optimizer's name.
+        families: the trainings by the optimizer's name, for each family; the rows have one scale.
         batches: the trainings by what the batch size is called.
         samples: how many an epoch goes through.
     """
-    heights = [max(3.8, 1.3 + ROW * len(runs)) for runs in (optimizers, batches)]
+    together = [run for runs in families.values() for run in runs.values()]
+    rows = {f"{family} ({together[0].batches})": (runs, together) for family, runs in families.items()}
+    common = next(iter(batches.values())).optimizer
+    rows[f"Batch, mini-batch and stochastic descent ({common})"] = (batches, list(batches.values()))
+    heights = [max(3.8, 1.3 + ROW * len(runs)) for runs, _ in rows.values()]
     with _style():
-        figure = _new_figure(16, sum(heights))
-        parts: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.04)
-        above, below = parts
-        common = next(iter(optimizers.values())).batches
-        _draw_side_by_side(above, heights[0], f"Optimizers ({common})", optimizers, samples)
-        common = next(iter(batches.values())).optimizer
-        heading = f"Batch, mini-batch and stochastic descent ({common})"
-        _draw_side_by_side(below, heights[1], heading, batches, samples)
+        figure = _new_figure(17, sum(heights))
+        parts: Any = figure.subfigures(len(rows), 1, height_ratios=heights, hspace=0.04)
+        for part, height, (heading, (runs, in_scale)) in zip(parts, heights, rows.items(), strict=True):
+            _draw_side_by_side(part, height, heading, runs, in_scale, samples)
     return figure
 
 
-def _draw_side_by_side(figure: SubFigure, height: float, heading: str, runs: Mapping[str, Run], samples: int) -> None:
+def _draw_side_by_side(
+    figure: SubFigure, height: float, heading: str, runs: Mapping[str, Run], in_scale: Sequence[Run], samples: int
+) -> None:
+    """Draw trainings; the scales of loss and accuracy have room for all those in `in_scale`."""
     figure.suptitle(heading, **HEADING)
-    loss, loss_in_time, accuracy, table = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.6))
+    loss, loss_in_time, accuracy, table = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.9))
     styles = dict(zip(runs, itertools.cycle(LINE_STYLES), strict=False))
     for name, run in runs.items():
         epochs = range(run.epochs + 1)
         _plot(loss, epochs, run.train_loss, **styles[name])
         _plot(loss_in_time, np.cumsum([0.0, *run.seconds]), run.train_loss, **styles[name])
         _plot(accuracy, epochs, run.held_out_accuracy, **styles[name])
-    _label_loss(loss, "Training loss")
+    losses = [value for run in in_scale for value in run.train_loss]
+    for axes, title in ((loss, "Training loss"), (loss_in_time, "Training loss in time")):
+        _label_loss(axes, title)
+        axes.set_ylim(min(losses) / 1.5, max(losses) * 1.5)
     _label_epochs(loss)
-    _label_loss(loss_in_time, "Training loss in time")
     loss_in_time.set_xlabel("seconds")
     _spread_time(loss_in_time, [sum(run.seconds) for run in runs.values()])
-    _label_accuracy(accuracy, "Held-out accuracy", [run.held_out_accuracy for run in runs.values()])
+    _label_accuracy(accuracy, "Held-out accuracy", [run.held_out_accuracy for run in in_scale])
     _label_epochs(accuracy)
     table.set(xlim=(0, 1), ylim=((height - 1) / ROW, 0))
     _draw_table(table, runs, styles, samples)
@@ -186,13 +191,13 @@ def _draw_table(axes: Axes, runs: Mapping[str, Run], styles: Mapping[str, Mappin
     """Write what the curves are and how the trainings went: legend and table in one."""
     axes.set_axis_off()
     headings = ("lr", "steps per\nepoch", "held-out\naccuracy", "time per\nepoch", "in\nstep()")
-    columns = (0.42, 0.56, 0.71, 0.88, 1.0)
+    columns = (0.48, 0.61, 0.76, 0.91, 1.0)
     for x, heading in zip(columns, headings, strict=True):
         axes.text(x, 1.1, heading, ha="right", va="bottom", color=MUTED)
     for row, (name, run) in enumerate(runs.items(), start=1):
         y = row + 1
-        axes.plot((0.04, 0.12), (y, y), **styles[name])
-        axes.text(0.14, y, name, va="center")
+        axes.plot((0.0, 0.08), (y, y), **styles[name])
+        axes.text(0.1, y, name, va="center")
         cells = (
             f"{run.lr:g}",
             f"{math.ceil(samples / (run.batch_size or samples))}",

@@ -13,10 +13,11 @@ import numpy as np
 from ravine import optim
 from ravine.data import minibatches
 from ravine.demo.mlp import MLP, softmax_cross_entropy
+from ravine.optim.schedule_free import ScheduleFree
 
 Array = np.ndarray[Any, Any]
 
-# The learning rate is multiplied by this after each epoch.
+# The learning rate is multiplied by this after each epoch, except where an optimizer needs no schedule.
 DECAY = 0.9
 
 # The batch size that the learning rates below suit.
@@ -29,18 +30,42 @@ class Choice(NamedTuple):
     optimizer: Callable[..., optim.Optimizer]
     lr: float
     options: dict[str, Any]
+    decay: float = DECAY
 
 
-OPTIMIZERS = {
-    "sgd": Choice(optim.SGD, 0.2, {}),
-    "momentum": Choice(optim.SGD, 0.05, {"momentum": 0.9}),
-    "nesterov": Choice(optim.SGD, 0.05, {"momentum": 0.9, "nesterov": True}),
-    "adagrad": Choice(optim.Adagrad, 0.02, {}),
-    "rmsprop": Choice(optim.RMSprop, 0.002, {}),
-    "adam": Choice(optim.Adam, 0.004, {}),
-    "amsgrad": Choice(optim.Adam, 0.004, {"amsgrad": True}),
-    "adamw": Choice(optim.AdamW, 0.004, {}),
+# By what they build on.
+FAMILIES = {
+    "Gradients and their signs": {
+        "sgd": Choice(optim.SGD, 0.2, {}),
+        "momentum": Choice(optim.SGD, 0.05, {"momentum": 0.9}),
+        "nesterov": Choice(optim.SGD, 0.05, {"momentum": 0.9, "nesterov": True}),
+        "asgd": Choice(optim.ASGD, 0.2, {}),
+        "sgd-schedule-free": Choice(optim.SGDScheduleFree, 1.0, {}, decay=1.0),
+        "lion": Choice(optim.Lion, 0.0006, {}),
+        # Made for whole-set gradients, whose signs are no noise; with batches only small steps help.
+        "rprop": Choice(optim.Rprop, 0.001, {"step_sizes": (1e-6, 0.002)}),
+    },
+    "From Adagrad to Adam": {
+        "adagrad": Choice(optim.Adagrad, 0.02, {}),
+        "adadelta": Choice(optim.Adadelta, 1.0, {}),
+        "rmsprop": Choice(optim.RMSprop, 0.002, {}),
+        "adam": Choice(optim.Adam, 0.004, {}),
+        "amsgrad": Choice(optim.Adam, 0.004, {"amsgrad": True}),
+        "adamw": Choice(optim.AdamW, 0.004, {}),
+        "adamax": Choice(optim.Adamax, 0.008, {}),
+    },
+    "After Adam": {
+        "nadam": Choice(optim.NAdam, 0.004, {}),
+        "radam": Choice(optim.RAdam, 0.008, {}),
+        "adabelief": Choice(optim.AdaBelief, 0.004, {}),
+        "yogi": Choice(optim.Yogi, 0.01, {}),
+        "adan": Choice(optim.Adan, 0.008, {}),
+        "ademamix": Choice(optim.AdEMAMix, 0.002, {}),
+        "adopt": Choice(optim.ADOPT, 0.004, {}),
+        "adamw-schedule-free": Choice(optim.AdamWScheduleFree, 0.005, {}, decay=1.0),
+    },
 }
+OPTIMIZERS = {name: choice for family in FAMILIES.values() for name, choice in family.items()}
 
 
 class Data(NamedTuple):
@@ -122,12 +147,16 @@ def train(
     """
     choice = OPTIMIZERS[run.optimizer]
     optimizer = choice.optimizer(network.parameters(), lr=run.lr, **choice.options)
-    schedule = optim.lr_scheduler.LambdaLR(optimizer, lr_lambda=lambda epoch: DECAY**epoch)
+    schedule = optim.lr_scheduler.LambdaLR(optimizer, lr_lambda=lambda epoch: choice.decay**epoch)
     _evaluate(network, data, run)
     for _ in range(epochs):
         run.lrs.append(schedule.get_last_lr()[0])
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+            if isinstance(optimizer, ScheduleFree):
+                optimizer.train()
             seconds, step_seconds = _train_epoch(network, data, run.batch_size, optimizer, rng)
+            if isinstance(optimizer, ScheduleFree):
+                optimizer.eval()
             _evaluate(network, data, run)
         run.seconds.append(seconds)
         run.step_seconds.append(step_seconds)

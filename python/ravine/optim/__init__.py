@@ -1,10 +1,45 @@
-"""Optimizers that update NumPy arrays in place, under torch.optim's names."""
+"""Optimizers that update NumPy arrays in place: torch.optim's, under its names, and others."""
 
 from ravine.optim import lr_scheduler
+from ravine.optim.adabelief import AdaBelief
+from ravine.optim.adadelta import Adadelta
 from ravine.optim.adagrad import Adagrad
 from ravine.optim.adam import Adam, AdamW
+from ravine.optim.adamax import Adamax
+from ravine.optim.adan import Adan
+from ravine.optim.ademamix import AdEMAMix
+from ravine.optim.adopt import ADOPT
+from ravine.optim.asgd import ASGD
+from ravine.optim.lion import Lion
+from ravine.optim.nadam import NAdam
 from ravine.optim.optimizer import Optimizer
+from ravine.optim.radam import RAdam
 from ravine.optim.rmsprop import RMSprop
+from ravine.optim.rprop import Rprop
+from ravine.optim.schedule_free import AdamWScheduleFree, SGDScheduleFree
 from ravine.optim.sgd import SGD
+from ravine.optim.yogi import Yogi
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = [
+    "ADOPT",
+    "ASGD",
+    "SGD",
+    "AdEMAMix",
+    "AdaBelief",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "AdamWScheduleFree",
+    "Adamax",
+    "Adan",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGDScheduleFree",
+    "Yogi",
+    "lr_scheduler",
+]

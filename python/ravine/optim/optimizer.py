@@ -11,7 +11,7 @@ import numpy as np
 
 from ravine import _core
 from ravine._arrays import address, as_array, check_overlap, describe, parameter_array
-from ravine._hyper import Check
+from ravine._hyper import Check, finite
 from ravine.nn.parameter import Parameter
 from ravine.optim._groups import as_groups, as_named
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
@@ -23,8 +23,9 @@ Group = dict[str, Any]
 # Keys of a group that are no hyper-parameters.
 _GROUP_KEYS = ("params", "param_names", "name", "initial_lr")
 
-# The arrays that each compiled rule keeps beside a parameter.
-_STATES = {name: tuple(states) for name, states in _core.rules().items()}
+# The arrays, and the numbers, that each compiled rule keeps beside a parameter.
+_STATES = {name: states for name, (states, _) in _core.rules().items()}
+_SCALARS = {name: scalars for name, (_, scalars) in _core.rules().items()}
 
 
 class Rule(NamedTuple):
@@ -67,6 +68,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self._members: list[Member] = []
         self._arrays: list[dict[str, Array]] = []  # the state of each parameter, by name
+        self._scalars: list[dict[str, Array]] = []  # its numbers, 0-d; the compiled part advances them
         self._steps = np.zeros(0, np.int64)  # of each parameter; the compiled part advances it
         self._has_stepped = False
         self._make_transient()
@@ -136,6 +138,7 @@ class Optimizer:
         self.param_groups.append(group)
         self._members = members
         self._arrays = [*self._arrays, *({} for _ in added)]
+        self._scalars = [*self._scalars, *({} for _ in added)]
         self._steps = np.concatenate([self._steps, np.zeros(len(added), np.int64)])
         self._plan = None
 
@@ -292,11 +295,14 @@ class Optimizer:
                     "Assign into it (p.data[...] = new), or make a new optimizer."
                 )
 
-    def _make_plan(self) -> _core.Plan:
+    def _new_plan(self, steps: Array) -> _core.Plan:
         groups = [index for index, group in enumerate(self.param_groups) for _ in group["params"]]
-        self._plan = _core.Plan(
-            self._owner, [m.array for m in self._members], [m.label for m in self._members], groups, self._steps
+        return _core.Plan(
+            self._owner, [m.array for m in self._members], [m.label for m in self._members], groups, steps
         )
+
+    def _make_plan(self) -> _core.Plan:
+        self._plan = self._new_plan(self._steps)
         self._params = [m.param for m in self._members]
         self._bare = [i for i, m in enumerate(self._members) if m.bare]
         self._foreign = [i for i, m in enumerate(self._members) if not isinstance(m.param, Parameter)]
@@ -309,8 +315,9 @@ class Optimizer:
         hyper = self._checked(self.param_groups[index], index)
         rule = self._rule(hyper)
         if rule.name != self._bound[index]:
-            states = [self._states_for(i, rule.name, hyper) for i in self._members_of(index)]
-            plan.bind(index, rule.name, states)
+            members = self._members_of(index)
+            states = [self._states_for(i, rule.name, hyper) for i in members]
+            plan.bind(index, rule.name, states, [self._scalars_for(i, rule.name) for i in members])
             self._bound[index] = rule.name
         plan.set(index, rule.hyper, rule.decoupled, hyper["maximize"])
         self._applied[index] = tuple(hyper.values())
@@ -324,6 +331,10 @@ class Optimizer:
         if missing and self._counts_state:
             self._steps[i] = 0
         return [arrays[name] for name in _STATES[rule]]
+
+    def _scalars_for(self, i: int, rule: str) -> list[Array]:
+        """Return the numbers that a rule carries from step to step; it sets them at a parameter's first step."""
+        return [self._scalars[i].setdefault(name, np.zeros(())) for name in _SCALARS[rule]]
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set every gradient to zeros in place, or drop it.
@@ -352,17 +363,20 @@ class Optimizer:
 
     @property
     def state(self) -> Mapping[Any, Mapping[str, Any]]:
-        """For each parameter that has stepped, "step" and the arrays of its state (live, not copies)."""
+        """For each parameter that has stepped, "step", other numbers, and its arrays (live, not copies)."""
         return StateView(self._members, self._state_of)
 
     def _state_of(self, i: int) -> dict[str, Any]:
-        return {"step": int(self._steps[i]), **self._arrays[i]} if self._steps[i] > 0 else {}
+        if self._steps[i] == 0:
+            return {}
+        scalars = {name: float(value) for name, value in self._scalars[i].items()}
+        return {"step": int(self._steps[i]), **scalars, **self._arrays[i]}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a later `load_state_dict` needs, as copies, in torch's form.
 
         Returns:
-            "state": for the position of each parameter that has stepped, "step" (int) and its arrays;
+            "state": for the position of each parameter that has stepped, "step" (int), other numbers and its arrays;
             "param_groups": the groups, with the positions of their parameters as "params".
         """
         for hook in self._pre_save.in_order():
@@ -406,10 +420,11 @@ class Optimizer:
             )
         for group, saved in zip(self.param_groups, groups, strict=True):
             group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})
-        self._steps = np.array([step for step, _ in states], np.int64)
+        self._steps = np.array([step for step, _, _ in states], np.int64)
+        self._scalars = [{name: np.array(value) for name, value in scalars.items()} for _, scalars, _ in states]
         self._arrays = [
             {name: new_like(member.array, value, place) for place, (name, value) in enumerate(arrays.items(), 1)}
-            for member, (_, arrays) in zip(self._members, states, strict=True)
+            for member, (_, _, arrays) in zip(self._members, states, strict=True)
         ]
         self._has_stepped = bool(self._steps.any())
         self._plan = None
@@ -441,10 +456,11 @@ class Optimizer:
 
     def _loaded_states(
         self, state_dict: Mapping[str, Any], groups: list[Group], problems: list[str]
-    ) -> list[tuple[int, dict[str, Array]]]:
-        """Return the step count and state arrays of each parameter."""
+    ) -> list[tuple[int, dict[str, float], dict[str, Array]]]:
+        """Return the step count, the numbers and the arrays of each parameter's state."""
         saved = dict(state_dict["state"])
         known = {name for rule in self._rules for name in _STATES[rule]}
+        known_scalars = {name for rule in self._rules for name in _SCALARS[rule]}
         result = []
         keys = [(key, group) for group in groups for key in group["params"]]
         for member, (key, group) in zip(self._members, keys, strict=True):
@@ -453,11 +469,18 @@ class Optimizer:
             step = entry.pop("step", 1 if entry else 0)
             if float(step) != int(step) or step < 0:
                 problems.append(f"{member.label}: step is {step}; expected a whole number, 0 or more")
-            needed = _STATES[self._rule(group).name] if entry or step > 0 else ()
+            rule = self._rule(group).name
+            needed = (*_SCALARS[rule], *_STATES[rule]) if entry or step > 0 else ()
             problems += [f"{member.label}: state {name!r} is missing" for name in needed if name not in entry]
             problems += [
-                f"{member.label}: {self._owner} keeps no state {name!r}" for name in entry if name not in known
+                f"{member.label}: {self._owner} keeps no state {name!r}"
+                for name in entry
+                if name not in known | known_scalars
             ]
+            scalars = {
+                name: _number(f"{member.label}: state {name!r}", entry.pop(name), problems)
+                for name in [name for name in entry if name in known_scalars]
+            }
             arrays = {name: as_array(value) for name, value in entry.items()}
             expected = describe(member.array)
             problems += [
@@ -466,7 +489,7 @@ class Optimizer:
                 for name, array in arrays.items()
                 if array is None or array.dtype != member.array.dtype or array.shape != member.array.shape
             ]
-            result.append((int(step), {name: array for name, array in arrays.items() if array is not None}))
+            result.append((int(step), scalars, {name: array for name, array in arrays.items() if array is not None}))
         problems += [f"it has a state for parameter {key!r}, which is in no group" for key in saved]
         return result
 
@@ -506,7 +529,7 @@ class Optimizer:
         return "\n".join([f"{self._owner} (", *lines, ")"])
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_owner", "defaults", "param_groups", "_members", "_arrays", "_steps", "_has_stepped")
+        kept = ("_owner", "defaults", "param_groups", "_members", "_arrays", "_scalars", "_steps", "_has_stepped")
         return {key: self.__dict__[key] for key in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -514,6 +537,14 @@ class Optimizer:
         # A copied torch parameter has memory of its own, which the copied array knows nothing of.
         self._members = [m._replace(array=parameter_array(self._owner, m.label, m.param.data)) for m in self._members]
         self._make_transient()
+
+
+def _number(where: str, value: Any, problems: list[str]) -> float:
+    try:
+        return finite(where, value)
+    except (TypeError, ValueError) as error:
+        problems.append(str(error))
+        return 0.0
 
 
 def _did_you_mean(key: object, known: Iterable[str]) -> str:

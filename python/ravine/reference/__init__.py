@@ -12,9 +12,42 @@ The layers' functions are in the modules `batchnorm` and `dropout` beside these.
 bits, since sums are taken in the same order.
 """
 
+from ravine.reference.adabelief import adabelief
+from ravine.reference.adadelta import adadelta
 from ravine.reference.adagrad import adagrad
 from ravine.reference.adam import adam, adamw
+from ravine.reference.adamax import adamax
+from ravine.reference.adan import adan
+from ravine.reference.ademamix import ademamix
+from ravine.reference.adopt import adopt
+from ravine.reference.asgd import asgd
+from ravine.reference.lion import lion
+from ravine.reference.nadam import nadam
+from ravine.reference.radam import radam
 from ravine.reference.rmsprop import rmsprop
+from ravine.reference.rprop import rprop
+from ravine.reference.schedule_free import adamwschedulefree, sgdschedulefree
 from ravine.reference.sgd import sgd
+from ravine.reference.yogi import yogi
 
-__all__ = ["adagrad", "adam", "adamw", "rmsprop", "sgd"]
+__all__ = [
+    "adabelief",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "adamwschedulefree",
+    "adan",
+    "ademamix",
+    "adopt",
+    "asgd",
+    "lion",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+    "sgd",
+    "sgdschedulefree",
+    "yogi",
+]

@@ -23,6 +23,22 @@ def state_array(state: State, name: str, p: Array, initial: float = 0.0) -> Arra
     return np.asarray(state[name])
 
 
+def greater(a: Array | np.floating[Any], b: Array) -> Array:
+    """Return the greater of each pair; b where they do not compare."""
+    return np.where(a > b, a, b)
+
+
+def lesser(a: Array | np.floating[Any], b: Array) -> Array:
+    """Return the lesser of each pair; b where they do not compare."""
+    return np.where(a < b, a, b)
+
+
+def sign(x: Array) -> Array:
+    """Return 1 or -1; x itself where it is 0 or NaN."""
+    one = x.dtype.type(1)
+    return np.where(x > 0, one, np.where(x < 0, -one, x))
+
+
 def flush(state: State) -> None:
     """Set what is subnormal in a state to 0: means of a gradient that has vanished would end there, and be slow."""
     for value in state.values():
@@ -34,3 +50,9 @@ def descent(p: Array, g: Array, maximize: bool, weight_decay: float) -> Array:
     """Return the gradient to descend, with the L2 penalty's."""
     g = -g if maximize else g
     return g + p.dtype.type(weight_decay) * p if weight_decay else g
+
+
+def shrink(p: Array, lr: float, weight_decay: float) -> None:
+    """Shrink a parameter by decoupled weight decay (Loshchilov & Hutter 2019)."""
+    if weight_decay:
+        p -= p.dtype.type(lr * weight_decay) * p

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, greater, next_step, shrink, state_array
 
 
 def adam(
@@ -28,15 +28,14 @@ def adam(
     beta1, beta2 = betas
     t = next_step(state)
     g = descent(p, g, maximize, 0.0 if decoupled_weight_decay else weight_decay)
-    if decoupled_weight_decay and weight_decay:
-        p -= f(lr * weight_decay) * p
+    shrink(p, lr, weight_decay if decoupled_weight_decay else 0.0)
     m = state_array(state, "exp_avg", p)
     v = state_array(state, "exp_avg_sq", p)
     m += f(1 - beta1) * (g - m)
     v[...] = f(beta2) * v + f(1 - beta2) * (g * g)
     if amsgrad:
         v_max = state_array(state, "max_exp_avg_sq", p)
-        v_max[...] = np.where(v_max > v, v_max, v)
+        v_max[...] = greater(v_max, v)
         v = v_max
     root = np.sqrt(v * f(1 / (1 - beta2**t)) + f(eps_root))
     p -= f(lr / (1 - beta1**t)) * m / (root + f(eps))

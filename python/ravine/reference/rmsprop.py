@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, greater, next_step, state_array
 
 
 def rmsprop(
@@ -31,8 +31,7 @@ def rmsprop(
     if centered:
         a = state_array(state, "grad_avg", p)
         a[...] = f(alpha) * a + f(1 - alpha) * g
-        variance = v - a * a
-        variance = np.where(variance < 0, f(0), variance)
+        variance = greater(f(0), v - a * a)
     u = g / (np.sqrt(variance + f(eps)) if eps_inside_sqrt else np.sqrt(variance) + f(eps))
     if momentum:
         b = state_array(state, "momentum_buffer", p)

@@ -1,0 +1,46 @@
+#pragma once
+
+#include "rules/arithmetic.hpp"
+#include "rules/hyper.hpp"
+#include "rules/names.hpp"
+
+namespace ravine {
+namespace {  // see rules.hpp
+
+// Adan (Xie et al. 2022, algorithm 1; its betas are one minus these), d being the change of the gradient, 0 at first:
+//   m <- beta1 m + (1 - beta1) g;   a <- beta2 a + (1 - beta2) d;   n <- beta3 n + (1 - beta3) (g + beta2 d)^2
+//   p <- p - lr (m / (1 - beta1^t) + beta2 a / (1 - beta2^t)) / (sqrt(n / (1 - beta3^t) + eps_root) + eps)
+template <class V>
+struct Adan {
+  static constexpr const char* name = "adan";
+  static constexpr auto states = names("exp_avg", "exp_avg_diff", "exp_avg_sq", "previous_grad");
+  V one_minus_beta1, beta2, one_minus_beta2, beta3, one_minus_beta3;
+  V step, change_step, unbias3, eps, eps_root, first;
+
+  static Adan prepare(const Hyper& h, double t) {
+    return {1 - h.beta1,
+            h.beta2,
+            1 - h.beta2,
+            h.beta3,
+            1 - h.beta3,
+            h.lr / (1 - std::pow(h.beta1, t)),
+            h.lr * h.beta2 / (1 - std::pow(h.beta2, t)),
+            1 / (1 - std::pow(h.beta3, t)),
+            h.eps,
+            h.eps_root,
+            t == 1 ? 1. : 0.};
+  }
+
+  void operator()(V& p, V g, V& m, V& a, V& n, V& previous) const {
+    const V d = first != 0 ? V(0) : g - previous;
+    const V ahead = g + beta2 * d;
+    m += one_minus_beta1 * (g - m);
+    a += one_minus_beta2 * (d - a);
+    n = beta3 * n + one_minus_beta3 * (ahead * ahead);
+    p -= (step * m + change_step * a) / (sqrt_(n * unbias3 + eps_root) + eps);
+    previous = g;
+  }
+};
+
+}  // namespace
+}  // namespace ravine

@@ -1,0 +1,65 @@
+"""Rprop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ravine._hyper import etas as pair_of_etas
+from ravine._hyper import flag, limits, non_negative
+from ravine.optim.optimizer import Optimizer, Rule
+
+
+class Rprop(Optimizer):
+    """Steps that follow only the signs of whole-set gradients: `torch.optim.Rprop`.
+
+        g g' > 0:  s <- min(s eta_plus, greatest)          g' is the gradient of the step before
+        g g' < 0:  s <- max(s eta_minus, least);   g <- 0
+        p <- p - sign(g) s
+
+    Riedmiller & Braun 1993, "A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP Algorithm", but
+    without taking steps back: iRprop- of Igel & Huesken 2000, "Improving the Rprop Learning Algorithm", algorithm 2.
+
+    Args:
+        params: see `Optimizer`.
+        lr: where the step sizes s start; it matters at a parameter's first step alone.
+        etas: the factors (eta_minus, eta_plus) by which s falls and grows.
+        step_sizes: the least and the greatest s.
+        maximize: climb instead of descend.
+        foreach: accepted for torch's sake and without effect: every step is fused.
+
+    Raises:
+        TypeError, ValueError: a parameter or hyper-parameter cannot be used; the message names it.
+
+    State: "step", "prev" (g'), "step_size" (s).
+    """
+
+    _checks = {"lr": non_negative, "etas": pair_of_etas, "step_sizes": limits, "maximize": flag}
+    _rules = ("rprop",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize})
+
+    def _rule(self, group: Mapping[str, Any]) -> Rule:
+        eta_minus, eta_plus = group["etas"]
+        step_min, step_max = group["step_sizes"]
+        return Rule(
+            "rprop",
+            {
+                "lr": group["lr"],
+                "weight_decay": 0.0,
+                "eta_minus": eta_minus,
+                "eta_plus": eta_plus,
+                "step_min": step_min,
+                "step_max": step_max,
+            },
+        )

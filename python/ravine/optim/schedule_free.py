@@ -1,0 +1,247 @@
+"""Schedule-free SGD and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ravine._hyper import averaging_betas, flag, non_negative, proper_fraction, whole
+from ravine.optim.optimizer import Optimizer, Rule
+
+
+class ScheduleFree(Optimizer):
+    """What schedule-free optimizers share: parameters that are y in training and x, the average, in evaluation.
+
+    y = beta x + (1 - beta) z, where z are the steps of the optimizer underneath. Only the parameters and z are kept;
+    the group's "train_mode" says which of the two its parameters are, and is saved with it.
+    """
+
+    def _beta(self, group: Mapping[str, Any]) -> float:
+        """Return how much of x there is in y."""
+        raise NotImplementedError
+
+    def train(self) -> None:
+        """Turn the parameters into y, at which gradients are taken; nothing happens where they are.
+
+        Raises:
+            RuntimeError: this optimizer is in the middle of a step.
+        """
+        self._turn(True)
+
+    def eval(self) -> None:
+        """Turn the parameters into x, the average that the training is for; nothing happens where they are.
+
+        Raises:
+            RuntimeError: this optimizer is in the middle of a step.
+        """
+        self._turn(False)
+
+    def _turn(self, train: bool) -> None:
+        if not self._busy.acquire(False):
+            raise RuntimeError(
+                f"{self._owner}: this optimizer is in the middle of a step. Call train() and eval() between steps."
+            )
+        try:
+            if self._plan is None:
+                self._make_plan()
+            self._check_foreign()
+            plan = self._new_plan(np.zeros_like(self._steps))
+            targets: list[Any] = [None] * len(self._members)
+            for index, group in enumerate(self.param_groups):
+                beta = self._beta(self._checked(group, index))
+                members = self._members_of(index)
+                plan.bind(index, "lerp", [[] for _ in members], [[] for _ in members])
+                plan.set(index, {"weight": 1 - beta if train else 1 - 1 / beta, "weight_decay": 0.0}, False, False)
+                for i in members:
+                    if group["train_mode"] != train and self._steps[i] > 0:
+                        targets[i] = self._arrays[i]["z"]
+            plan.step(targets)
+            for group in self.param_groups:
+                group["train_mode"] = train
+        finally:
+            self._busy.release()
+
+    def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+        for index, group in enumerate(self.param_groups):
+            if not group["train_mode"]:
+                raise RuntimeError(
+                    f"{self._where(index)}step() after eval(): the parameters are the average. Call train() first, and "
+                    "take the gradients after it."
+                )
+        return super()._step(grads, closure)
+
+
+class SGDScheduleFree(ScheduleFree):
+    """Gradient descent that needs no schedule: the `SGDScheduleFree` of the package schedulefree.
+
+        lr_t = lr min(1, t / warmup_steps);   w_t = t^r (max lr)^weight_lr_power;   c = w_t / (w_1 + ... + w_t)
+        z <- z - lr_t g;   x <- (1 - c) x + c z;   y = momentum x + (1 - momentum) z
+
+    Gradients are taken at y, results are read at x: the parameters are y in training (`train()`, where it starts) and x
+    in evaluation (`eval()`). Only they and z are kept.
+
+        opt.train()
+        for ...:
+            opt.step(grads)       # taken at the parameters as they are, y
+        opt.eval()                # measure, export, stop: the parameters are x
+
+    A checkpoint holds parameters and `state_dict()` together; in which of the two forms they are is in the groups, as
+    "train_mode", and both go on to the same bits. Where the parameters alone are saved, call `eval()` first: what is
+    deployed should be x.
+
+    Defazio, Yang, Khaled, Mishchenko, Mehta & Cutkosky 2024, "The Road Less Scheduled", equations 1 to 3.
+
+    Args:
+        params: see `Optimizer`.
+        lr: learning rate; larger than plain SGD's, by a factor of 10 to 50.
+        momentum: how much of x there is in y. Changed later, it changes what the parameters stand for.
+        weight_decay: L2 penalty, added to the gradient as weight_decay y.
+        warmup_steps: in how many steps the learning rate grows to lr.
+        r: power of t in the weights of the average.
+        weight_lr_power: power of the greatest learning rate so far in these weights.
+        maximize: climb instead of descend.
+        foreach: accepted for the package's sake and without effect: every step is fused.
+        train_mode: whether the parameters are y; before the first step both are the same.
+
+    Raises:
+        TypeError, ValueError: a parameter or hyper-parameter cannot be used; the message names it.
+        RuntimeError: in `step`, after `eval()`.
+
+    State: "step", "weight_sum" and "lr_max" (numbers), "z".
+    """
+
+    _checks = {
+        "lr": non_negative,
+        "momentum": proper_fraction,
+        "weight_decay": non_negative,
+        "warmup_steps": whole,
+        "r": non_negative,
+        "weight_lr_power": non_negative,
+        "maximize": flag,
+        "train_mode": flag,
+    }
+    _rules = ("sgd_schedule_free",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        warmup_steps: int = 0,
+        r: float = 0.0,
+        weight_lr_power: float = 2.0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "warmup_steps": warmup_steps,
+                "r": r,
+                "weight_lr_power": weight_lr_power,
+                "maximize": maximize,
+                "train_mode": True,
+            },
+        )
+
+    def _beta(self, group: Mapping[str, Any]) -> float:
+        return float(group["momentum"])
+
+    def _rule(self, group: Mapping[str, Any]) -> Rule:
+        names = ("lr", "momentum", "weight_decay", "warmup_steps", "r", "weight_lr_power")
+        return Rule("sgd_schedule_free", {key: group[key] for key in names})
+
+
+class AdamWScheduleFree(ScheduleFree):
+    """AdamW that needs no schedule: the `AdamWScheduleFree` of the package schedulefree.
+
+        v <- beta2 v + (1 - beta2) g^2;   u = g / (sqrt(v / (1 - beta2^t)) + eps) + weight_decay y
+        lr_t = lr min(1, t / warmup_steps);   w_t = t^r (max lr)^weight_lr_power;   c = w_t / (w_1 + ... + w_t)
+        z <- z - lr_t u;   x <- (1 - c) x + c z;   y = beta1 x + (1 - beta1) z
+
+    The parameters are y in training and x in evaluation: call `eval()` before measuring or exporting, and `train()` to
+    go on. `SGDScheduleFree` says more, also about checkpoints.
+
+    Defazio, Yang, Khaled, Mishchenko, Mehta & Cutkosky 2024, "The Road Less Scheduled", algorithm 1.
+
+    Args:
+        params: see `Optimizer`.
+        lr: learning rate; larger than AdamW's with a schedule, by a factor of 1 to 10.
+        betas: how much of x there is in y (see there), and how much of v stays.
+        eps: added to the root, keeps the division finite.
+        weight_decay: how fast z shrinks towards 0, by y, in units of the learning rate a step.
+        warmup_steps, r, weight_lr_power, maximize, foreach, train_mode: as in `SGDScheduleFree`.
+
+    Raises:
+        TypeError, ValueError: a parameter or hyper-parameter cannot be used; the message names it.
+        RuntimeError: in `step`, after `eval()`.
+
+    State: "step", "weight_sum" and "lr_max" (numbers), "z", "exp_avg_sq" (v).
+    """
+
+    _checks = {
+        "lr": non_negative,
+        "betas": averaging_betas,
+        "eps": non_negative,
+        "weight_decay": non_negative,
+        "warmup_steps": whole,
+        "r": non_negative,
+        "weight_lr_power": non_negative,
+        "maximize": flag,
+        "train_mode": flag,
+    }
+    _rules = ("adamw_schedule_free",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2.5e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        warmup_steps: int = 0,
+        r: float = 0.0,
+        weight_lr_power: float = 2.0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "warmup_steps": warmup_steps,
+                "r": r,
+                "weight_lr_power": weight_lr_power,
+                "maximize": maximize,
+                "train_mode": True,
+            },
+        )
+
+    def _beta(self, group: Mapping[str, Any]) -> float:
+        return float(group["betas"][0])
+
+    def _rule(self, group: Mapping[str, Any]) -> Rule:
+        beta1, beta2 = group["betas"]
+        hyper = {key: group[key] for key in ("lr", "eps", "warmup_steps", "r", "weight_lr_power")}
+        return Rule(
+            "adamw_schedule_free",
+            {
+                **hyper,
+                "beta1": beta1,
+                "beta2": beta2,
+                "eps_root": 0.0,
+                "weight_decay": 0.0,
+                "update_decay": group["weight_decay"],
+            },
+        )

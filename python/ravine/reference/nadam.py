@@ -1,0 +1,38 @@
+"""NAdam."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ravine.reference._common import Array, State, descent, flush, next_step, shrink, state_array
+
+
+def nadam(
+    p: Array,
+    g: Array,
+    state: State,
+    *,
+    lr: float = 2e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum_decay: float = 4e-3,
+    decoupled_weight_decay: bool = False,
+    maximize: bool = False,
+) -> None:
+    """Dozat 2016, algorithm 2."""
+    f = p.dtype.type
+    beta1, beta2 = betas
+    t = next_step(state)
+    g = descent(p, g, maximize, 0.0 if decoupled_weight_decay else weight_decay)
+    shrink(p, lr, weight_decay if decoupled_weight_decay else 0.0)
+    mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (at * momentum_decay)) for at in (t, t + 1))
+    product = state["mu_product"] = state.get("mu_product", 1.0) * mu
+    m = state_array(state, "exp_avg", p)
+    v = state_array(state, "exp_avg_sq", p)
+    m += f(1 - beta1) * (g - m)
+    v[...] = f(beta2) * v + f(1 - beta2) * (g * g)
+    root = np.sqrt(v * f(1 / (1 - beta2**t)))
+    ahead = f(lr * (1 - mu) / (1 - product)) * g + f(lr * mu_next / (1 - product * mu_next)) * m
+    p -= ahead / (root + f(eps))
+    flush(state)
