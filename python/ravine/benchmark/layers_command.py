@@ -26,8 +26,8 @@ On a machine that is busy with other things the figures mean little. All results
 out=       time of ravine writing to an array that is there, median
 new        time of ravine returning a new array, median; a large one costs what it takes to get its pages
 vs copy    how many times faster than a copy of the data, or for the backward pass of batch norm than an addition of two
-           arrays, on as many threads: a read, or two, and a write. Nothing that moves all of its data is much faster
-           than 1, and batch norm in training, where it cannot keep what it has read in the cache, reads it twice
+           arrays, on as many threads: a read, or two, and a write. Batch norm reads its data twice, but for evaluation
+           and where they stay in the cache meanwhile
 vs NumPy   how many times faster than NumPy; beside out= with out= too, in pieces that stay in the cache; beside new in
            the usual expressions"""
 _TORCH_LEGEND = "\nvs torch   how many times faster than torch, which returns a new array, in the same layout"
