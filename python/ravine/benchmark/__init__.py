@@ -1,1 +1,1 @@
-"""What `ravine bench` and the suites in bench/ measure: workloads, rules, the NumPy competitor and the memory limit."""
+"""What `ravine bench` and the suites in bench/ measure: workloads, rules, layers, NumPy's forms, the memory limit."""

@@ -1,20 +1,17 @@
-"""The command `ravine bench`."""
+"""The command `ravine bench`, for the optimizers."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from ravine import config
-from ravine._extras import require
-from ravine.benchmark import workloads
+from ravine.benchmark import layers_command, workloads
 from ravine.benchmark.cases import CASES, Array
 from ravine.benchmark.memory import MemoryLimit
+from ravine.benchmark.session import FULL, QUICK, Effort, add_options, readable, session, write
 from ravine.benchmark.timing import interleaved, median_ratio, repeated
 
 _WORKLOADS = ("mlp_tiny", "mnist_mlp", "resnet50")
@@ -44,25 +41,8 @@ class Result:
 
     def row(self) -> str:
         """Return it as a line of the table."""
-        line = f"{self.optimizer:26}{_readable(self.step_seconds):>10}{self.vs_numpy:9.1f}x{self.memory_limit:14.1%}"
+        line = f"{self.optimizer:26}{readable(self.step_seconds):>10}{self.vs_numpy:9.1f}x{self.memory_limit:14.1%}"
         return line if self.vs_torch is None else f"{line}{self.vs_torch:10.2f}x"
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure.
-
-    Attributes:
-        rounds: turns of each contender.
-        seconds: how long a turn takes at the least.
-    """
-
-    rounds: int
-    seconds: float
-
-
-_FULL = Effort(rounds=9, seconds=0.01)
-_QUICK = Effort(rounds=3, seconds=0.001)
 
 
 def measure(
@@ -102,7 +82,8 @@ def add_parser(commands: Any) -> None:
     """Add `bench` to the commands (what `ArgumentParser.add_subparsers` returned)."""
     parser = commands.add_parser(
         "bench",
-        help="measure the optimizers on this machine",
+        help="measure the optimizers, or the layers, on this machine",
+        usage="ravine bench [OPTIONS]\n       ravine bench layers [OPTIONS]",
         description="Measure a step of each optimizer on this machine, against NumPy and against the speed of memory.",
     )
     parser.add_argument(
@@ -120,12 +101,11 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help=f"{', '.join(CASES)}; may be repeated; default: {', '.join(_OPTIMIZERS)}",
     )
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
-    parser.add_argument("--threads", type=_threads, metavar="N", help="of ravine, the memory limit and torch")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, for a rough figure")
-    parser.add_argument("--torch", action="store_true", help="compare with torch as well")
-    parser.add_argument("--json", type=_new_file, metavar="FILE", help="write the results to a file as well")
-    parser.set_defaults(run=run)
+    add_options(parser)
+    parser.set_defaults(run=run, dtype="float32")
+    layers_command.add_parser(
+        parser.add_subparsers(title="instead of the optimizers", metavar="COMMAND", prog="ravine bench"), parser
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -135,26 +115,11 @@ def run(arguments: argparse.Namespace) -> None:
         MissingExtraError: torch is asked for and not installed.
         ValueError: the results cannot be written.
     """
-    machine = config.info()
-    if arguments.torch:
-        machine["torch"] = require("torch", "oracles").__version__
-    before = config.get_num_threads()
-    if arguments.threads:
-        config.set_num_threads(arguments.threads)
-        machine["threads"] = config.info()["threads"]
-    try:
-        _print_header(machine, arguments)
+    with session(arguments) as machine:
+        print(f"\n{'':26}{'step':>10}{'vs NumPy':>10}{'memory limit':>14}" + f"{'vs torch':>11}" * arguments.torch)
         results = list(_results(arguments))
         print(_LEGEND + _TORCH_LEGEND * arguments.torch)
-    finally:
-        if arguments.threads:
-            config.set_num_threads(before)
-    if arguments.json:
-        content = {"machine": machine, "dtype": arguments.dtype, "results": [asdict(result) for result in results]}
-        try:
-            arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ValueError(f"bench: cannot write {arguments.json}: {error.strerror}.") from error
+    write(arguments, machine, results)
 
 
 def _results(arguments: argparse.Namespace) -> Iterator[Result]:
@@ -164,28 +129,9 @@ def _results(arguments: argparse.Namespace) -> Iterator[Result]:
         tensors = f"{len(arrays[0])} array{'s' * (len(arrays[0]) > 1)}"
         print(f"\n{workload}: {workloads.count(workload):,} parameters in {tensors}")
         for optimizer in arguments.optimizer or _OPTIMIZERS:
-            result = measure(workload, arrays, optimizer, _QUICK if arguments.quick else _FULL, arguments.torch)
+            result = measure(workload, arrays, optimizer, QUICK if arguments.quick else FULL, arguments.torch)
             print(result.row(), flush=True)
             yield result
-
-
-def _print_header(machine: Mapping[str, str], arguments: argparse.Namespace) -> None:
-    versions = ", ".join(
-        f"{name} {machine[name]}" for name in ("ravine", "python", "numpy", "torch") if name in machine
-    )
-    print(f"{versions}; {machine['platform']}")
-    print(f"{arguments.dtype}, instruction set {machine['instruction set']}, threads {machine['threads']}")
-    print(f"\n{'':26}{'step':>10}{'vs NumPy':>10}{'memory limit':>14}" + f"{'vs torch':>11}" * arguments.torch)
-
-
-def _readable(seconds: float) -> str:
-    """Return a time with three figures, in the unit that suits it."""
-    unit, factor = ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
-    value = seconds * factor
-    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"
-
-
-# --- arguments
 
 
 def _workload(text: str) -> str:
@@ -194,16 +140,3 @@ def _workload(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
-
-
-def _threads(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
-    return int(text)
-
-
-def _new_file(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():  # found out before measuring, not after
-        raise argparse.ArgumentTypeError(f"{text!r} is a folder, or in one that does not exist")
-    return path

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ravine import _core, config
+from ravine.benchmark.timing import Team
 
 Array = np.ndarray[Any, Any]
 
@@ -22,6 +22,11 @@ _TRIES = 3
 
 # Passes over arrays below this size are repeated inside a single call of NumPy, above it by as many calls.
 _LARGE_BYTES = 1 << 20
+
+
+def threads_for(moved: int) -> int:
+    """Return how many threads ravine gives to work on arrays of so many bytes."""
+    return 1 if config.get_threading() == "off" else _core.threads_for(moved)
 
 
 class MemoryLimit:
@@ -48,7 +53,7 @@ class MemoryLimit:
 
     def __init__(self, elements: int, states: int, dtype: npt.DTypeLike) -> None:
         size = np.dtype(dtype).itemsize
-        self.threads = 1 if config.get_threading() == "off" else _core.threads_for((2 + states) * elements * size)
+        self.threads = threads_for((2 + states) * elements * size)
         total = max((2 + states) * elements, _SMALLEST_BYTES // size)
         parts = [_aligned_zeros(total // self.threads, dtype) for _ in range(self.threads)]
         halves = []
@@ -74,7 +79,7 @@ class _Stream:
     """
 
     def __init__(self, pairs: list[tuple[Array, Array]], step_bytes: int) -> None:
-        self._pairs = pairs
+        self._team = Team([functools.partial(_add, *pair) for pair in pairs])
         moved = sum(2 * out.nbytes + (added.nbytes if added.size > 1 else 0) for out, added in pairs)
         self._passes_per_step = step_bytes / moved
         self._pass_seconds = 0.0  # not known yet
@@ -82,29 +87,10 @@ class _Stream:
     def seconds(self, target: float) -> float:
         """Measure for about `target` seconds and return how long the bytes of one step take."""
         if self._pass_seconds == 0:
-            self._pass_seconds = self._time(2) / 2
+            self._pass_seconds = self._team.seconds(2) / 2
         passes = max(1, round(target / _TRIES / self._pass_seconds))
-        self._pass_seconds = min(self._time(passes) for _ in range(_TRIES)) / passes
+        self._pass_seconds = min(self._team.seconds(passes) for _ in range(_TRIES)) / passes
         return self._pass_seconds * self._passes_per_step
-
-    def _time(self, passes: int) -> float:
-        start = threading.Barrier(len(self._pairs))
-        spans: list[tuple[float, float]] = []
-
-        def work(pair: tuple[Array, Array]) -> None:
-            start.wait()
-            _add(*pair, 1)  # what others left in the cache and asleep is not to be paid for here
-            begin = time.perf_counter()
-            _add(*pair, passes)
-            spans.append((begin, time.perf_counter()))
-
-        others = [threading.Thread(target=work, args=(pair,)) for pair in self._pairs[1:]]
-        for thread in others:
-            thread.start()
-        work(self._pairs[0])
-        for thread in others:
-            thread.join()
-        return max(end for _, end in spans) - min(begin for begin, _ in spans)
 
 
 def _aligned_zeros(elements: int, dtype: npt.DTypeLike) -> Array:

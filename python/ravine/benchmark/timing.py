@@ -3,23 +3,65 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 # OpenMP's threads wait for more work at full speed, for up to some 20 ms, in the way of whoever runs next.
 _SETTLE_SECONDS = 0.02
 
 
+class Team:
+    """Functions that run at the same time, each on a thread of its own that is kept from one measurement to the next.
+
+    Args:
+        functions: each is called with a number of passes to do; the first runs on the caller's thread.
+    """
+
+    def __init__(self, functions: Sequence[Callable[[int], object]]) -> None:
+        self._first, *self._others = functions
+        self._start = threading.Barrier(len(functions))
+        self._threads = ThreadPoolExecutor(max(1, len(self._others)))  # starts none before it has work
+
+    def seconds(self, passes: int) -> float:
+        """Return the time from when the first of them starts with so many passes until the last is done."""
+        others = [self._threads.submit(self._span, function, passes) for function in self._others]
+        spans = [self._span(self._first, passes), *(other.result() for other in others)]
+        return max(end for _, end in spans) - min(begin for begin, _ in spans)
+
+    def _span(self, function: Callable[[int], object], passes: int) -> tuple[float, float]:
+        try:
+            function(1)  # what others left in the cache and asleep is not to be paid for here
+            self._start.wait()
+        except BaseException:
+            self._start.abort()  # or the other threads would wait for ever
+            raise
+        begin = time.perf_counter()
+        function(passes)
+        return begin, time.perf_counter()
+
+
 def repeated(function: Callable[[], object], target: float) -> Callable[[], float]:
     """Return a function that measures one call of another, by calling it for `target` seconds within a factor of 2."""
+    return together([function], target)
+
+
+def together(functions: Sequence[Callable[[], object]], target: float) -> Callable[[], float]:
+    """Return a function that measures as `repeated` does, but functions that run at the same time, as a `Team`."""
+
+    def calling(function: Callable[[], object]) -> Callable[[int], None]:
+        def calls(count: int) -> None:
+            for _ in range(count):
+                function()
+
+        return calls
+
+    team = Team([calling(function) for function in functions])
     calls = 1
 
     def measure() -> float:
-        function()  # what others left in the cache and asleep is not to be paid for here
-        begin = time.perf_counter()
-        for _ in range(calls):
-            function()
-        return (time.perf_counter() - begin) / calls
+        return team.seconds(calls) / calls
 
     measure()  # memory is touched for the first time, plans are made
     while calls * measure() < target / 2:

@@ -1,0 +1,50 @@
+"""Batch norm and dropout, ravine's beside NumPy's and torch's: `pytest bench/test_layers.py --benchmark-enable`.
+
+Before it is timed, each is compared with NumPy's usual expressions.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from ravine.benchmark.layers import CONTENDERS, LAYERS, make
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+    from ravine.benchmark.numpy_layers import Batch
+    from ravine.benchmark.workloads import Shape
+
+SHAPES: dict[str, list[Shape]] = {
+    "batch_norm": [(32, 256, 14, 14), (8, 17, 33, 27), (256, 1024)],
+    "dropout": [(128, 4096)],
+}
+if os.environ.get("RAVINE_BENCH_LARGE"):
+    SHAPES = {layer: list(LAYERS[layer].shapes) for layer in LAYERS}
+HERE = [name for name in CONTENDERS if name != "torch" or importlib.util.find_spec("torch")]
+
+
+@functools.lru_cache(maxsize=1)
+def batch(shape: Shape, layout: str) -> Batch:
+    return make(shape, layout, "float32")
+
+
+# The batch changes last, so that it is made once.
+PASSES = [
+    pytest.param(layer, shape, layout, name, contender, id=f"{layer}-{size}-{layout}-{name}-{contender}")
+    for layer, shapes in SHAPES.items()
+    for shape in shapes
+    for size in ["x".join(map(str, shape))]
+    for layout in LAYERS[layer].layouts(shape)
+    for name in LAYERS[layer].passes
+    for contender in HERE
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "layout", "name", "contender"), PASSES)
+def test_pass(benchmark: BenchmarkFixture, layer: str, shape: Shape, layout: str, name: str, contender: str) -> None:
+    benchmark.group = f"{layer} {shape} {layout} {name}"
+    benchmark(LAYERS[layer].passes[name](batch(shape, layout)).contender(contender).run)
