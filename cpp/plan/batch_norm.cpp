@@ -31,6 +31,9 @@ constexpr std::int64_t column_tile_run = 1 << 10;
 constexpr std::int64_t max_columns = 2048;  // of a tile whose columns share coefficients
 static_assert(lanes * (least_plane - 1) < max_columns && column_tile_run <= max_columns, "");
 
+// What is worth sharing among threads is measured in bytes of an optimizer's step, which is so much quicker with each.
+constexpr std::int64_t slower_than_a_step = 4;
+
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // The array cut into blocks: tiles of channels times segments of the rows.
@@ -167,18 +170,22 @@ class Passes {
         result_(static_cast<V*>(result)),
         dz_(static_cast<V*>(dz)),
         mask_(mask),
-        share_(threads::share_of(shape.bytes() * (2 + (z != nullptr) + (dy != nullptr) + (dz != nullptr)))),
+        share_(threads::share_of(slower_than_a_step * shape.bytes() *
+                                 (2 + (z != nullptr) + (dy != nullptr) + (dz != nullptr)))),
         grid_(shape),
         streaming_(memory::is_huge(shape.bytes())) {}
 
   ChannelCoefficients<V> coefficients;
 
-  // Sums over each channel (pass `sums`, about a value for each channel), then finish(channel, first, second) for each,
-  // then the pass `last`, which uses the coefficients that finish has set.
-  template <class Finish>
-  void sum_then(BatchNormPass sums, const double* about, const Finish& finish, BatchNormPass last) {
+  // Calls start(channel) for each channel, which may set its value in `about`; sums over each (pass `sums`); calls
+  // finish(channel, first, second) for each; then the pass `last` uses the coefficients that finish has set.
+  template <class Start, class Finish>
+  void sum_then(BatchNormPass sums, const double* about, const Start& start, const Finish& finish, BatchNormPass last) {
     about_ = about;
     totals_.assign(std::size_t(2 * grid_.segments * shape_.channels), 0.0);
+    const auto start_tile = [&](std::int64_t tile) {
+      for (std::int64_t c = grid_.first_channel(tile); c < grid_.first_channel(tile + 1); ++c) start(c);
+    };
     const auto finish_tile = [&](std::int64_t tile) {
       for (std::int64_t c = grid_.first_channel(tile); c < grid_.first_channel(tile + 1); ++c) {
         double first = 0, second = 0;
@@ -193,6 +200,7 @@ class Passes {
     if (share_.threads == 1 || grid_.tiles >= 4 * share_.threads) {
       // A tile of channels after the other: what was just summed is still in a cache, the last of it in the nearest.
       each(grid_.tiles, [&](std::int64_t tile) {
+        start_tile(tile);
         for (std::int64_t segment = 0; segment < grid_.segments; ++segment) sum_block(sums, tile, segment);
         finish_tile(tile);
         for (std::int64_t segment = grid_.segments; segment-- > 0;)
@@ -200,6 +208,7 @@ class Passes {
       });
       return;
     }
+    for (std::int64_t tile = 0; tile < grid_.tiles; ++tile) start_tile(tile);
     each_block([&](std::int64_t tile, std::int64_t segment) { sum_block(sums, tile, segment); });
     for (std::int64_t tile = 0; tile < grid_.tiles; ++tile) finish_tile(tile);
     each_block([&](std::int64_t tile, std::int64_t segment) {
@@ -339,17 +348,30 @@ double value_or(const void* array, std::int64_t i, double otherwise) {
   return array ? double(static_cast<const V*>(array)[i]) : otherwise;
 }
 
-// A value near the mean, where the channel does not go out of its way to hide it: the median of three. Sums about it
-// lose no accuracy, and are exactly 0 where all values are the same.
+// A value near the mean, where the channel does not go out of its way to hide it: the median of its first, middle and
+// last. Sums about it lose no accuracy, and are exactly 0 where all values are the same.
 template <class V>
-double pivot(const BatchNormShape& shape, const V* x, std::int64_t c) {
-  const std::int64_t count = shape.samples * shape.length;
-  const auto value = [&](std::int64_t i) {
-    return x[(i / shape.length * shape.channels + c) * shape.length + i % shape.length];
-  };
-  const V a = value(0), b = value(count / 2), d = value(count - 1);
-  return double(std::max(std::min(a, b), std::min(std::max(a, b), d)));
-}
+class Pivots {
+ public:
+  Pivots(const BatchNormShape& shape, const void* x) : x_(static_cast<const V*>(x)), length_(shape.length) {
+    const std::int64_t count = shape.samples * shape.length;
+    for (int k = 0; k < 3; ++k) {
+      const std::int64_t i = k == 0 ? 0 : k == 1 ? count / 2 : count - 1;
+      at_[k] = i / shape.length * shape.channels * shape.length + i % shape.length;
+    }
+  }
+
+  double operator()(std::int64_t c) const {
+    const V* const channel = x_ + c * length_;
+    const V first = channel[at_[0]], middle = channel[at_[1]], last = channel[at_[2]];
+    return double(std::max(std::min(first, middle), std::min(std::max(first, middle), last)));
+  }
+
+ private:
+  const V* x_;
+  std::int64_t length_;
+  std::int64_t at_[3];  // of the three in the first channel
+};
 
 template <class V>
 void average(void* running, std::int64_t c, double momentum, double value) {
@@ -378,8 +400,8 @@ BatchNormSaved forward(const BatchNormForward& work) {
     passes.apply(BatchNormPass::forward);
     return saved;
   }
+  const Pivots<V> pivot(shape, work.x);
   std::vector<double> pivots(std::size_t(shape.channels));
-  for (std::int64_t c = 0; c < shape.channels; ++c) pivots[c] = pivot(shape, static_cast<const V*>(work.x), c);
   const double count = double(shape.samples * shape.length);
   const auto finish = [&](std::int64_t c, double sum, double squares) {
     const double mean = sum / count;
@@ -388,7 +410,9 @@ BatchNormSaved forward(const BatchNormForward& work) {
     average<V>(work.running_mean, c, work.momentum, pivots[c] + mean);
     average<V>(work.running_var, c, work.momentum, deviations / (count - 1));
   };
-  passes.sum_then(BatchNormPass::moments, pivots.data(), finish, BatchNormPass::forward);
+  passes.sum_then(
+      BatchNormPass::moments, pivots.data(), [&](std::int64_t c) { pivots[c] = pivot(c); }, finish,
+      BatchNormPass::forward);
   return saved;
 }
 
@@ -405,9 +429,12 @@ void backward(const BatchNormBackward& work, const BatchNormSaved& saved) {
   Passes<V> passes(shape, work.fused, work.x, nullptr, work.dy, work.dx, work.dz,
                    const_cast<std::uint16_t*>(work.mask));
   ChannelCoefficients<V>& coefficients = passes.coefficients;
-  for (std::int64_t c = 0; c < shape.channels; ++c) coefficients.set_forward(c, saved);
+  const auto start = [&](std::int64_t c) { coefficients.set_forward(c, saved); };
   const BatchNormPass last = work.training ? BatchNormPass::backward : BatchNormPass::backward_evaluation;
-  if (!work.training && !work.weight_gradient && !work.bias_gradient) return passes.apply(last);
+  if (!work.training && !work.weight_gradient && !work.bias_gradient) {
+    for (std::int64_t c = 0; c < shape.channels; ++c) start(c);
+    return passes.apply(last);
+  }
   const double count = double(shape.samples * shape.length);
   const auto finish = [&](std::int64_t c, double sum, double products) {
     // dx = (dy - mean(dy) - (x - mean) inv^2 mean(dy (x - mean))) scale
@@ -417,7 +444,7 @@ void backward(const BatchNormBackward& work, const BatchNormSaved& saved) {
     add_to<V>(work.weight_gradient, c, products * saved.inv[c]);
     add_to<V>(work.bias_gradient, c, sum);
   };
-  passes.sum_then(BatchNormPass::backward_sums, saved.mean.data(), finish, last);
+  passes.sum_then(BatchNormPass::backward_sums, saved.mean.data(), start, finish, last);
 }
 
 }  // namespace

@@ -14,6 +14,9 @@ constexpr std::int64_t words_per_block = random_block / lanes;
 constexpr std::int64_t blocks_per_part = 64;
 constexpr std::int64_t max_parts = 1 << 12;
 
+// What is worth sharing among threads is measured in bytes of an optimizer's step; drawing takes so much longer.
+constexpr std::int64_t slower_than_a_step = 4;
+
 constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 std::int64_t words_of_sample(const DropoutShape& shape) { return divide_up(shape.channels, lanes); }
@@ -25,16 +28,19 @@ void draw(const Random& random, std::int64_t block, std::int64_t blocks, std::ui
 
 class Application {
  public:
-  explicit Application(const Dropout& work)
-      : work_(work), bytes_(work.shape.size * item_size(work.shape.dtype)), share_(threads::share_of(2 * bytes_)) {}
+  Application(const Dropout& work, const Random* random)
+      : work_(work),
+        bytes_(work.shape.size * item_size(work.shape.dtype)),
+        share_(threads::share_of(2 * bytes_ * (random ? slower_than_a_step : 1))),
+        random_(random) {}
 
   // Drawn and applied while the piece of the mask is in the nearest cache.
-  void elements(const Random* random) const {
+  void elements() const {
     const std::int64_t blocks = divide_up(work_.shape.size, random_block);
     parts(blocks, blocks_per_part, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t block = begin; block < end; block += blocks_per_part) {
         const std::int64_t count = std::min(blocks_per_part, end - block);
-        if (random) draw(*random, block, count, work_.mask);
+        if (random_) draw(*random_, block, count, work_.mask);
         const std::int64_t element = block * random_block;
         apply(element, std::min(count * random_block, work_.shape.size - element),
               work_.mask + block * words_per_block);
@@ -42,9 +48,9 @@ class Application {
     });
   }
 
-  void channels(const Random* random) const {
+  void channels() const {
     const DropoutShape& shape = work_.shape;
-    if (random) draw(*random, 0, shape.mask_words() / words_per_block, work_.mask);
+    if (random_) draw(*random_, 0, shape.mask_words() / words_per_block, work_.mask);
     if (shape.channels_last) {
       const std::int64_t rows_per_part = std::max(blocks_per_part * random_block / shape.channels, std::int64_t(1));
       parts(shape.samples * shape.length, rows_per_part, [&](std::int64_t begin, std::int64_t end) {
@@ -88,6 +94,7 @@ class Application {
   Dropout work_;
   std::int64_t bytes_;
   threads::Share share_;
+  const Random* random_;
 };
 
 }  // namespace
@@ -101,8 +108,8 @@ std::uint64_t DropoutShape::counters() const { return std::uint64_t(mask_words()
 
 void run(const Dropout& work, const Random* random) {
   if (work.shape.size == 0) return;
-  const Application application(work);
-  work.shape.of_channels ? application.channels(random) : application.elements(random);
+  const Application application(work, random);
+  work.shape.of_channels ? application.channels() : application.elements();
 }
 
 }  // namespace ravine
