@@ -159,7 +159,7 @@ def test_compare(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert demo("--compare", "--epochs", 1) == 0
     printed = capsys.readouterr().out
-    assert "plain mlp, 1 epoch, seed 0 each" in printed
+    assert "plain mlp, 1 epoch each, seed 0" in printed
     for name in (*OPTIMIZERS, "batch", "mini-batch", "stochastic"):
         assert re.search(rf"^{name} +[\d.]+ +\d+ +[\d.]+% +[\d.]+ ms +\d+%$", printed, re.MULTILINE), name
     for name, steps in (("batch", 1), ("mini-batch", 1437 // 32), ("stochastic", 1437)):

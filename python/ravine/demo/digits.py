@@ -28,7 +28,7 @@ LR = Column("lr", lambda run: f"{run.lr:g}")
 STEPS = Column("steps per\nepoch", lambda run: f"{run.steps}")
 LOSS = Column("training\nloss", lambda run: "diverged" if run.diverged else f"{run.train_loss[-1]:.4f}")
 ACCURACY = Column("held-out\naccuracy", lambda run: f"{run.held_out_accuracy[-1]:.1%}")
-TIME = Column("time per\nepoch", lambda run: f"{run.epoch_seconds * 1e3:.1f} ms")
+TIME = Column("time per\nepoch", lambda run: _milliseconds(run.epoch_seconds))
 STEP_SHARE = Column("in\nstep()", lambda run: f"{run.step_share:.0%}")
 LAYER_SHARE = Column("in norm,\ndropout", lambda run: f"{run.layer_share:.0%}")
 
@@ -79,7 +79,10 @@ def add_parser(subparsers: Any) -> None:
         "--epochs", type=_epochs, default=EPOCHS, help="times through the images (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, help="of the split, the weights and the order (default: %(default)s)"
+        "--seed",
+        type=_seed,
+        default=0,
+        help="of split, weights, order and dropout (default: %(default)s)",
     )
     parser.add_argument(
         "--output",
@@ -102,6 +105,10 @@ def add_parser(subparsers: Any) -> None:
         "by side",
     )
     parser.set_defaults(run=functools.partial(_run, parser))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms" if seconds < 0.1 else f"{seconds * 1e3:.0f} ms"
 
 
 def _learning_rate(text: str) -> float:
@@ -201,7 +208,9 @@ def load(seed: int) -> Data:
 
 
 def _learn(data: Data, run: Run, epochs: int, seed: int, output: Path) -> None:
-    print(f"{run.design}, {run.optimizer}, lr {run.lr:g}, {run.batches}, {_epochs_each(epochs, seed)}\n")
+    print(
+        f"{run.design}, {run.optimizer}, lr {run.lr:g}, {run.batches}, {pictures.count(epochs, 'epoch')}, seed {seed}\n"
+    )
     with _progress(epochs) as on_epoch:
         network = train(data, run, epochs=epochs, seed=seed, on_epoch=on_epoch)
     predicted = network(data.X_held_out).argmax(axis=1)
@@ -225,11 +234,11 @@ def _compare(data: Data, model: str, epochs: int, seed: int, output: Path) -> No
         "mini-batch": optimizers["sgd"],
         "stochastic": _new_run(data, "sgd", 1, design),
     }
-    print(f"{design}, {_epochs_each(epochs, seed)} each")
+    print(f"{design}, {pictures.count(epochs, 'epoch')} each, seed {seed}")
     _train_all(data, [*optimizers.values(), batches["batch"], batches["stochastic"]], epochs, seed)
     groups = {
-        f"Optimizers ({optimizers['sgd'].batches})": optimizers,
-        "Batch, mini-batch and stochastic descent (sgd)": batches,
+        f"Optimizers ({design}, {optimizers['sgd'].batches})": optimizers,
+        f"Batch, mini-batch and stochastic descent ({design}, sgd)": batches,
     }
     _show_comparison(groups, (LR, STEPS, ACCURACY, TIME, STEP_SHARE), output)
 
@@ -251,14 +260,10 @@ def _compare_norm(data: Data, model: str, epochs: int, seed: int, output: Path) 
             (f"{LARGER_LR} times that", LARGER_LR * suitable),
         )
     }
-    print(f"{model}, batches of {BATCH_SIZE}, dropout {DROPOUT:g}, {_epochs_each(epochs, seed)} each")
+    print(f"{model}, batches of {BATCH_SIZE}, dropout {DROPOUT:g}, {pictures.count(epochs, 'epoch')} each, seed {seed}")
     _train_all(data, [run for runs in groups.values() for run in runs.values()], epochs, seed)
     _show_comparison(groups, (LOSS, ACCURACY, TIME, STEP_SHARE, LAYER_SHARE), output)
     print("in norm, dropout: in batch norm (with its ReLU) and dropout, forward and backward")
-
-
-def _epochs_each(epochs: int, seed: int) -> str:
-    return f"{pictures.count(epochs, 'epoch')}, seed {seed}"
 
 
 def _train_all(data: Data, runs: Sequence[Run], epochs: int, seed: int) -> None:
@@ -272,11 +277,12 @@ def _show_comparison(groups: Mapping[str, Mapping[str, Run]], columns: Sequence[
     """Print a table of each group of trainings, and draw the groups one below the other."""
     for heading, runs in groups.items():
         print(f"\n{heading}")
-        headings = [column.heading.replace("\n", " ") for column in columns]
-        print(f"{'':22}{'  '.join(headings)}")
-        for name, run in runs.items():
-            cells = [f"{column.cell(run):>{len(text)}}" for column, text in zip(columns, headings, strict=True)]
-            print(f"{name:22}{'  '.join(cells)}")
+        rows = [[column.heading.replace("\n", " ") for column in columns]]
+        rows += [[column.cell(run) for column in columns] for run in runs.values()]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        for name, cells in zip(("", *runs), rows, strict=True):
+            aligned = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            print(f"{name:22}{'  '.join(aligned)}")
     pictures.save(pictures.draw_comparison(groups, columns), output)
     print(f"\npicture: {output}")
 
