@@ -6,8 +6,8 @@ import argparse
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +15,22 @@ import numpy as np
 
 from ravine._extras import require
 from ravine.demo import pictures
-from ravine.demo.mlp import MLP
-from ravine.demo.training import BATCH_SIZE, FAMILIES, OPTIMIZERS, Data, Run, default_lr, train
+from ravine.demo.networks import MODELS, SIDE, Design
+from ravine.demo.pictures import Column
+from ravine.demo.training import BATCH_SIZE, FAMILIES, OPTIMIZERS, Data, DivergedError, Run, default_lr, train
 
 EPOCHS = 20
 HELD_OUT = 0.2
-SIZES = (64, 256, 128, 10)  # 8 x 8 pixels, two hidden layers, ten digits
+DROPOUT = 0.2
+LARGER_LR = 10  # times the learning rate that suits a plain network
+
+LR = Column("lr", lambda run: f"{run.lr:g}")
+STEPS = Column("steps per\nepoch", lambda run: f"{run.steps}")
+LOSS = Column("training\nloss", lambda run: "diverged" if run.diverged else f"{run.train_loss[-1]:.4f}")
+ACCURACY = Column("held-out\naccuracy", lambda run: f"{run.held_out_accuracy[-1]:.1%}")
+TIME = Column("time per\nepoch", lambda run: _milliseconds(run.epoch_seconds))
+STEP_SHARE = Column("in\nstep()", lambda run: f"{run.step_share:.0%}")
+LAYER_SHARE = Column("in norm,\ndropout", lambda run: f"{run.layer_share:.0%}")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -28,8 +38,26 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "digits",
         help="train a small network, written in NumPy, to read handwritten digits",
-        description="Train a multi-layer perceptron, written in NumPy, on scikit-learn's handwritten digits, and "
-        "draw loss, accuracy and learning rate.",
+        description="Train a small network, written in NumPy, on scikit-learn's handwritten digits, and draw loss, "
+        "accuracy and learning rate. Batch norm, dropout and the optimizer are ravine's.",
+    )
+    parser.add_argument(
+        "--model",
+        choices=MODELS,
+        default="mlp",
+        help="mlp: a perceptron of 64 - 256 - 128 - 10 units; cnn: two convolutions of 16 and 32 channels, a pooling, "
+        "and fully connected layers of 128 - 10 units (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-norm",
+        action=argparse.BooleanOptionalAction,
+        help="normalise before each ReLU (default: yes, but not with --batch-size 1, where there is no variance)",
+    )
+    parser.add_argument(
+        "--dropout",
+        type=_probability,
+        metavar="P",
+        help=f"the probability of a hidden feature to be dropped in training, 0 for no dropout (default: {DROPOUT:g})",
     )
     parser.add_argument(
         "--optimizer",
@@ -51,20 +79,36 @@ def add_parser(subparsers: Any) -> None:
         "--epochs", type=_epochs, default=EPOCHS, help="times through the images (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, help="of the split, the weights and the order (default: %(default)s)"
+        "--seed",
+        type=_seed,
+        default=0,
+        help="of split, weights, order and dropout (default: %(default)s)",
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="where the picture goes (default: ravine-digits.png, or ravine-digits-compare.png)",
+        help="where the picture goes (default: ravine-digits.png, ravine-digits-compare.png or "
+        "ravine-digits-compare-norm.png)",
     )
-    parser.add_argument(
+    comparison = parser.add_mutually_exclusive_group()
+    comparison.add_argument(
         "--compare",
         action="store_true",
-        help="train with every optimizer, and by batch, mini-batch and stochastic descent, and draw them side by side",
+        help="train a plain network with every optimizer, and by batch, mini-batch and stochastic descent, and draw "
+        "them side by side",
+    )
+    comparison.add_argument(
+        "--compare-norm",
+        action="store_true",
+        help="train with and without batch norm, with and without dropout, at two learning rates, and draw them side "
+        "by side",
     )
     parser.set_defaults(run=functools.partial(_run, parser))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms" if seconds < 0.1 else f"{seconds * 1e3:.0f} ms"
 
 
 def _learning_rate(text: str) -> float:
@@ -74,6 +118,16 @@ def _learning_rate(text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0")
+    return value
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 0 to below 1")
     return value
 
 
@@ -113,27 +167,34 @@ def _why_not_writable(path: Path) -> str | None:
 
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    output = arguments.output or Path("ravine-digits-compare.png" if arguments.compare else "ravine-digits.png")
+    comparison = "compare" if arguments.compare else "compare-norm" if arguments.compare_norm else None
+    output = arguments.output or Path(f"ravine-digits-{comparison}.png" if comparison else "ravine-digits.png")
     problem = _why_not_writable(output)
     if problem:
         parser.error(f"argument --output: {str(output)!r}; {problem}")
-    for name in ("optimizer", "lr", "batch_size"):
-        if arguments.compare and getattr(arguments, name) is not None:
-            parser.error(f"argument --{name.replace('_', '-')}: not allowed with --compare, which chooses its own")
+    for name in ("optimizer", "lr", "batch_size", "batch_norm", "dropout"):
+        if comparison and getattr(arguments, name) is not None:
+            parser.error(f"argument --{name.replace('_', '-')}: not allowed with --{comparison}, which chooses its own")
+    if arguments.batch_norm and arguments.batch_size == 1:
+        parser.error("argument --batch-norm: not allowed with --batch-size 1: a batch needs 2 images for a variance")
     for module in ("sklearn.datasets", "threadpoolctl", "matplotlib.figure", "tqdm"):
         require(module, "demo")  # before the work rather than after it
 
     data = load(arguments.seed)
-    print(
-        f"{len(data.X)} images to learn from, {len(data.X_held_out)} held out; a perceptron of "
-        f"{' - '.join(map(str, SIZES))} units"
-    )
+    print(f"{len(data.X)} images to learn from, {len(data.X_held_out)} held out")
     with _one_blas_thread():
         if arguments.compare:
-            _compare(data, arguments.epochs, arguments.seed, output)
+            _compare(data, arguments.model, arguments.epochs, arguments.seed, output)
+        elif arguments.compare_norm:
+            _compare_norm(data, arguments.model, arguments.epochs, arguments.seed, output)
         else:
             batch_size = None if arguments.batch_size == "all" else arguments.batch_size or BATCH_SIZE
-            run = _new_run(data, arguments.optimizer or "adam", batch_size, arguments.lr)
+            design = Design(
+                arguments.model,
+                batch_size != 1 if arguments.batch_norm is None else arguments.batch_norm,
+                DROPOUT if arguments.dropout is None else arguments.dropout,
+            )
+            run = _new_run(data, arguments.optimizer or "adam", batch_size, design, arguments.lr)
             _learn(data, run, arguments.epochs, arguments.seed, output)
 
 
@@ -147,51 +208,93 @@ def load(seed: int) -> Data:
 
 
 def _learn(data: Data, run: Run, epochs: int, seed: int, output: Path) -> None:
-    print(f"{run.optimizer}, lr {run.lr:g}, {run.batches}, {pictures.count(epochs, 'epoch')}, seed {seed}\n")
+    print(
+        f"{run.design}, {run.optimizer}, lr {run.lr:g}, {run.batches}, {pictures.count(epochs, 'epoch')}, seed {seed}\n"
+    )
     with _progress(epochs) as on_epoch:
-        network = _train_new(data, run, epochs, seed, on_epoch)
-    predicted = network.forward(data.X_held_out).argmax(axis=1)
-    images = data.X_held_out.reshape(-1, 8, 8)
+        network = train(data, run, epochs=epochs, seed=seed, on_epoch=on_epoch)
+    predicted = network(data.X_held_out).argmax(axis=1)
+    images = data.X_held_out.reshape(-1, SIDE, SIDE)
     pictures.save(pictures.draw_run(run, images, data.y_held_out, predicted), output)
     right = int((predicted == data.y_held_out).sum())
+    shares = f"{run.step_share:.0%} of it in step()"
+    if run.design.additions:
+        additions = run.design.additions.replace("batch norm", "batch norm (with its ReLU)")
+        shares += f", {run.layer_share:.0%} in {additions}"
     print(f"held-out accuracy  {run.held_out_accuracy[-1]:.2%} ({right} of {len(predicted)})")
-    print(f"training time      {sum(run.seconds):.2f} s, {run.step_share:.0%} of it in step()")
+    print(f"training time      {sum(run.seconds):.2f} s, {shares}")
     print(f"picture            {output}")
 
 
-def _compare(data: Data, epochs: int, seed: int, output: Path) -> None:
-    optimizers = {name: _new_run(data, name, BATCH_SIZE) for name in OPTIMIZERS}
-    families = {family: {name: optimizers[name] for name in names} for family, names in FAMILIES.items()}
+def _compare(data: Data, model: str, epochs: int, seed: int, output: Path) -> None:
+    design = Design(model, batch_norm=False, dropout=0)
+    optimizers = {name: _new_run(data, name, BATCH_SIZE, design) for name in OPTIMIZERS}
     batches = {
-        "batch": _new_run(data, "sgd", None),
+        "batch": _new_run(data, "sgd", None, design),
         "mini-batch": optimizers["sgd"],
-        "stochastic": _new_run(data, "sgd", 1),
+        "stochastic": _new_run(data, "sgd", 1, design),
     }
-    runs = [*optimizers.values(), batches["batch"], batches["stochastic"]]
-    print(f"{pictures.count(epochs, 'epoch')} each, batches of {BATCH_SIZE} where nothing else is said, seed {seed}")
+    print(f"{design}, {pictures.count(epochs, 'epoch')} each, seed {seed}")
+    _train_all(data, [*optimizers.values(), batches["batch"], batches["stochastic"]], epochs, seed)
+    common = f"{design}, {optimizers['sgd'].batches}"
+    families = {
+        f"{family} ({common})": {name: optimizers[name] for name in names} for family, names in FAMILIES.items()
+    }
+    groups = {**families, f"Batch, mini-batch and stochastic descent ({design}, sgd)": batches}
+    _show_comparison(groups, (LR, STEPS, ACCURACY, TIME, STEP_SHARE), output, tuple(families))
+
+
+def _compare_norm(data: Data, model: str, epochs: int, seed: int, output: Path) -> None:
+    designs = {
+        "plain": Design(model, batch_norm=False, dropout=0),
+        "dropout": Design(model, batch_norm=False, dropout=DROPOUT),
+        "batch norm": Design(model, batch_norm=True, dropout=0),
+        "batch norm, dropout": Design(model, batch_norm=True, dropout=DROPOUT),
+    }
+    suitable = default_lr("sgd", BATCH_SIZE, len(data.X))
+    groups = {
+        f"{title}: {model}, sgd, lr {lr:g}": {
+            name: _new_run(data, "sgd", BATCH_SIZE, design, lr) for name, design in designs.items()
+        }
+        for title, lr in (
+            ("A learning rate that suits the plain network", suitable),
+            (f"{LARGER_LR} times that", LARGER_LR * suitable),
+        )
+    }
+    print(f"{model}, batches of {BATCH_SIZE}, dropout {DROPOUT:g}, {pictures.count(epochs, 'epoch')} each, seed {seed}")
+    _train_all(data, [run for runs in groups.values() for run in runs.values()], epochs, seed)
+    _show_comparison(groups, (LOSS, ACCURACY, TIME, STEP_SHARE, LAYER_SHARE), output)
+    print("in norm, dropout: in batch norm (with its ReLU) and dropout, forward and backward")
+
+
+def _train_all(data: Data, runs: Sequence[Run], epochs: int, seed: int) -> None:
     with _progress(epochs * len(runs)) as on_epoch:
         for run in runs:
-            _train_new(data, run, epochs, seed, on_epoch)
-    for family, members in families.items():
-        _print_table(family, members)
-    _print_table("Descent (sgd)", batches)
-    pictures.save(pictures.draw_comparison(families, batches, len(data.X)), output)
+            with suppress(DivergedError):  # the comparison shows it
+                train(data, run, epochs=epochs, seed=seed, on_epoch=on_epoch)
+
+
+def _show_comparison(
+    groups: Mapping[str, Mapping[str, Run]], columns: Sequence[Column], output: Path, one_scale: Sequence[str] = ()
+) -> None:
+    """Print a table of each group of trainings, and draw the groups one below the other."""
+    for heading, runs in groups.items():
+        print(f"\n{heading}")
+        rows = [[column.heading.replace("\n", " ") for column in columns]]
+        rows += [[column.cell(run) for column in columns] for run in runs.values()]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        for name, cells in zip(("", *runs), rows, strict=True):
+            aligned = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            print(f"{name:22}{'  '.join(aligned)}")
+    pictures.save(pictures.draw_comparison(groups, columns, one_scale), output)
     print(f"\npicture: {output}")
 
 
-def _new_run(data: Data, optimizer: str, batch_size: int | None, lr: float | None = None) -> Run:
+def _new_run(data: Data, optimizer: str, batch_size: int | None, design: Design, lr: float | None = None) -> Run:
     samples = len(data.X)
     if batch_size is not None and batch_size >= samples:
         batch_size = None
-    return Run(optimizer, lr or default_lr(optimizer, batch_size, samples), batch_size)
-
-
-def _train_new(data: Data, run: Run, epochs: int, seed: int, on_epoch: Callable[[Run], None]) -> MLP:
-    """Return a new network, trained; those of one seed start from the same weights and see the same order of images."""
-    rng = np.random.default_rng(seed)
-    network = MLP(SIZES, rng)
-    train(network, data, run, epochs=epochs, rng=rng, on_epoch=on_epoch)
-    return network
+    return Run(optimizer, lr or default_lr(optimizer, batch_size, samples), batch_size, design)
 
 
 def _one_blas_thread() -> AbstractContextManager[Any]:
@@ -218,12 +321,5 @@ def _progress(epochs: int) -> Iterator[Callable[[Run], None]]:
             bar.update()
 
         yield on_epoch
-
-
-def _print_table(heading: str, runs: Mapping[str, Run]) -> None:
-    print(f"\n{heading:26}      lr  held-out accuracy  time per epoch  in step()")
-    for name, run in runs.items():
-        print(
-            f"{name:26}{run.lr:8g}{run.held_out_accuracy[-1]:19.2%}{run.epoch_seconds * 1e3:13.1f} ms"
-            f"{run.step_share:11.0%}"
-        )
+        bar.total = bar.n  # trainings that diverged have ended early
+        bar.refresh()

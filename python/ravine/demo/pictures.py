@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -66,6 +65,13 @@ ROW = 0.28  # height of a table's row in inches
 IMAGES = 14  # in the strip
 
 
+class Column(NamedTuple):
+    """A column of the table of a comparison: its heading, of two lines or one, and what it says of a training."""
+
+    heading: str
+    cell: Callable[[Run], str]
+
+
 def count(number: int, thing: str) -> str:
     """Return a number of things in words."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
@@ -90,7 +96,9 @@ def draw_run(run: Run, images: Array, labels: Array, predicted: Array) -> Figure
         parts: Any = figure.subfigures(2, 1, height_ratios=(3.3, 1), hspace=0.03)
         curves, strip = parts
         curves.suptitle(f"{run.held_out_accuracy[-1]:.1%} of the held-out digits read correctly", **HEADING)
-        about = f"{run.optimizer}, {run.batches}, {count(run.epochs, 'epoch')} in {sum(run.seconds):.2g} s"
+        about = (
+            f"{run.design}, {run.optimizer}, {run.batches}, {count(run.epochs, 'epoch')} in {sum(run.seconds):.2g} s"
+        )
         curves.text(0.992, 0.98, about, ha="right", va="top", color=MUTED)
         loss, accuracy, lr = curves.subplots(1, 3)
         for axes, train, held_out in (
@@ -112,29 +120,34 @@ def draw_run(run: Run, images: Array, labels: Array, predicted: Array) -> Figure
     return figure
 
 
-def draw_comparison(families: Mapping[str, Mapping[str, Run]], batches: Mapping[str, Run], samples: int) -> Figure:
-    """Draw trainings side by side: a row for each family of optimizers, and below one for several batch sizes.
+def draw_comparison(
+    groups: Mapping[str, Mapping[str, Run]], columns: Sequence[Column], one_scale: Sequence[str] = ()
+) -> Figure:
+    """Draw trainings side by side, their groups one below the other.
 
     Args:
-        families: the trainings by the optimizer's name, for each family; the rows have one scale.
-        batches: the trainings by what the batch size is called.
-        samples: how many an epoch goes through.
+        groups: by heading, trainings by name.
+        columns: of the table beside the curves.
+        one_scale: the headings of groups whose losses and accuracies are drawn to one scale.
     """
-    together = [run for runs in families.values() for run in runs.values()]
-    rows = {f"{family} ({together[0].batches})": (runs, together) for family, runs in families.items()}
-    common = next(iter(batches.values())).optimizer
-    rows[f"Batch, mini-batch and stochastic descent ({common})"] = (batches, list(batches.values()))
-    heights = [max(3.8, 1.3 + ROW * len(runs)) for runs, _ in rows.values()]
+    together = [run for heading in one_scale for run in groups[heading].values()]
+    heights = [max(3.8, 1.3 + ROW * len(runs)) for runs in groups.values()]
     with _style():
         figure = _new_figure(17, sum(heights))
-        parts: Any = figure.subfigures(len(rows), 1, height_ratios=heights, hspace=0.04)
-        for part, height, (heading, (runs, in_scale)) in zip(parts, heights, rows.items(), strict=True):
-            _draw_side_by_side(part, height, heading, runs, in_scale, samples)
+        parts: Any = figure.subfigures(len(groups), 1, height_ratios=heights, hspace=0.04)
+        for part, height, (heading, runs) in zip(parts, heights, groups.items(), strict=True):
+            in_scale = together if heading in one_scale else list(runs.values())
+            _draw_side_by_side(part, height, heading, runs, in_scale, columns)
     return figure
 
 
 def _draw_side_by_side(
-    figure: SubFigure, height: float, heading: str, runs: Mapping[str, Run], in_scale: Sequence[Run], samples: int
+    figure: SubFigure,
+    height: float,
+    heading: str,
+    runs: Mapping[str, Run],
+    in_scale: Sequence[Run],
+    columns: Sequence[Column],
 ) -> None:
     """Draw trainings; the scales of loss and accuracy have room for all those in `in_scale`."""
     figure.suptitle(heading, **HEADING)
@@ -145,7 +158,7 @@ def _draw_side_by_side(
         _plot(loss, epochs, run.train_loss, **styles[name])
         _plot(loss_in_time, np.cumsum([0.0, *run.seconds]), run.train_loss, **styles[name])
         _plot(accuracy, epochs, run.held_out_accuracy, **styles[name])
-    losses = [value for run in in_scale for value in run.train_loss]
+    losses = [value for run in in_scale for value in run.train_loss if np.isfinite(value)]
     for axes, title in ((loss, "Training loss"), (loss_in_time, "Training loss in time")):
         _label_loss(axes, title)
         axes.set_ylim(min(losses) / 1.5, max(losses) * 1.5)
@@ -155,7 +168,7 @@ def _draw_side_by_side(
     _label_accuracy(accuracy, "Held-out accuracy", [run.held_out_accuracy for run in in_scale])
     _label_epochs(accuracy)
     table.set(xlim=(0, 1), ylim=((height - 1) / ROW, 0))
-    _draw_table(table, runs, styles, samples)
+    _draw_table(table, runs, styles, columns)
 
 
 def _plot(axes: Axes, x: Sequence[float] | Array, y: Sequence[float], **style: Any) -> None:
@@ -182,31 +195,25 @@ def _label_loss(axes: Axes, title: str) -> None:
 def _label_accuracy(axes: Axes, title: str, curves: Sequence[Sequence[float]]) -> None:
     """Label accuracies, and leave the first epochs out of sight: what matters is close to 100 %."""
     lowest = min(min(curve[len(curve) // 10 :]) for curve in curves)
-    margin = 0.05 * (1 - lowest) + 0.002
+    margin = 0.05 * (1 - lowest) + 0.0005  # too little for a tick above 100 %
     axes.set(title=title, ylabel="read correctly", ylim=(lowest - margin, 1 + margin))
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
 
-def _draw_table(axes: Axes, runs: Mapping[str, Run], styles: Mapping[str, Mapping[str, Any]], samples: int) -> None:
+def _draw_table(
+    axes: Axes, runs: Mapping[str, Run], styles: Mapping[str, Mapping[str, Any]], columns: Sequence[Column]
+) -> None:
     """Write what the curves are and how the trainings went: legend and table in one."""
     axes.set_axis_off()
-    headings = ("lr", "steps per\nepoch", "held-out\naccuracy", "time per\nepoch", "in\nstep()")
-    columns = (0.48, 0.61, 0.76, 0.91, 1.0)
-    for x, heading in zip(columns, headings, strict=True):
-        axes.text(x, 1.1, heading, ha="right", va="bottom", color=MUTED)
+    ends = np.linspace(0.49, 1, len(columns))
+    for x, column in zip(ends, columns, strict=True):
+        axes.text(x, 1.1, column.heading, ha="right", va="bottom", color=MUTED)
     for row, (name, run) in enumerate(runs.items(), start=1):
         y = row + 1
         axes.plot((0.0, 0.08), (y, y), **styles[name])
         axes.text(0.1, y, name, va="center")
-        cells = (
-            f"{run.lr:g}",
-            f"{math.ceil(samples / (run.batch_size or samples))}",
-            f"{run.held_out_accuracy[-1]:.1%}",
-            f"{run.epoch_seconds * 1e3:.1f} ms",
-            f"{run.step_share:.0%}",
-        )
-        for x, cell in zip(columns, cells, strict=True):
-            axes.text(x, y, cell, ha="right", va="center")
+        for x, column in zip(ends, columns, strict=True):
+            axes.text(x, y, column.cell(run), ha="right", va="center")
 
 
 def _draw_images(figure: SubFigure, images: Array, labels: Array, predicted: Array) -> None:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ravine import optim
+from ravine import nn, optim
 from ravine.data import minibatches
-from ravine.demo.mlp import MLP, softmax_cross_entropy
+from ravine.demo.layers import softmax_cross_entropy
+from ravine.demo.networks import Design, Network
 from ravine.optim.schedule_free import ScheduleFree
 
 Array = np.ndarray[Any, Any]
@@ -22,6 +23,9 @@ DECAY = 0.9
 
 # The batch size that the learning rates below suit.
 BATCH_SIZE = 32
+
+# The layers whose share of the time is told.
+TIMED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout)
 
 
 class Choice(NamedTuple):
@@ -87,6 +91,7 @@ class Run:
     optimizer: str
     lr: float
     batch_size: int | None
+    design: Design
     train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     held_out_loss: list[float] = field(default_factory=list)
@@ -94,6 +99,8 @@ class Run:
     lrs: list[float] = field(default_factory=list)  # in each epoch
     seconds: list[float] = field(default_factory=list)  # of each epoch, without the evaluation after it
     step_seconds: list[float] = field(default_factory=list)  # of these, in the optimizer's step()
+    layer_seconds: list[float] = field(default_factory=list)  # of these, in batch norm (with its ReLU) and dropout
+    steps: int = 0  # in an epoch
 
     @property
     def batches(self) -> str:
@@ -117,6 +124,23 @@ class Run:
         """The share of the time, of 1, that was spent in step()."""
         return sum(self.step_seconds) / sum(self.seconds)
 
+    @property
+    def layer_share(self) -> float:
+        """The share of the time, of 1, that was spent in batch norm and dropout, forward and backward.
+
+        That of batch norm has the ReLU in it, which belongs to the same pass.
+        """
+        return sum(self.layer_seconds) / sum(self.seconds)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss ceased to be finite."""
+        return not np.isfinite(self.train_loss[-1])
+
+
+class DivergedError(ValueError):
+    """The loss is not finite any more; the learning rate is too large."""
+
 
 def default_lr(optimizer: str, batch_size: int | None, samples: int) -> float:
     """Return a learning rate that suits an optimizer and a batch size, None being all samples.
@@ -129,24 +153,27 @@ def default_lr(optimizer: str, batch_size: int | None, samples: int) -> float:
     return float(f"{lr:.2g}")
 
 
-def train(
-    network: MLP, data: Data, run: Run, *, epochs: int, rng: np.random.Generator, on_epoch: Callable[[Run], None]
-) -> None:
-    """Train a network and write down in `run` how it goes.
+def train(data: Data, run: Run, *, epochs: int, seed: int, on_epoch: Callable[[Run], None]) -> Network:
+    """Build and train a network, and write down in `run` how it goes.
 
     Args:
-        network: what to train, in place.
-        data: what to train on, and to evaluate on after each epoch.
-        run: a record without epochs, which says what to train with.
-        epochs: how often to go through the data.
-        rng: draws the order of the samples.
+        data: samples as the network takes them.
+        run: a record without epochs.
+        epochs: how many times to go through the data.
+        seed: of the weights, of what is dropped, and of the order of the samples: with one seed, trainings of the same
+            network start alike.
         on_epoch: called with the record after each epoch.
 
+    Returns:
+        The network, in evaluation.
+
     Raises:
-        ValueError: the loss is not finite any more; the learning rate is too large.
+        DivergedError: the learning rate is too large. `run` has the epochs until then.
     """
+    weights, order = np.random.default_rng(seed).spawn(2)
+    network = run.design.build(weights)
     choice = OPTIMIZERS[run.optimizer]
-    optimizer = choice.optimizer(network.parameters(), lr=run.lr, **choice.options)
+    optimizer = choice.optimizer(network.named_parameters(), lr=run.lr, **choice.options)
     schedule = optim.lr_scheduler.LambdaLR(optimizer, lr_lambda=lambda epoch: choice.decay**epoch)
     _evaluate(network, data, run)
     for _ in range(epochs):
@@ -154,41 +181,48 @@ def train(
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
             if isinstance(optimizer, ScheduleFree):
                 optimizer.train()
-            seconds, step_seconds = _train_epoch(network, data, run.batch_size, optimizer, rng)
+            _train_epoch(network, data, run, optimizer, order)
             if isinstance(optimizer, ScheduleFree):
                 optimizer.eval()
             _evaluate(network, data, run)
-        run.seconds.append(seconds)
-        run.step_seconds.append(step_seconds)
-        if not np.isfinite(run.train_loss[-1]):
-            raise ValueError(
+        if run.diverged:
+            raise DivergedError(
                 f"the loss is {run.train_loss[-1]} after epoch {run.epochs}: lr={run.lr:g} is too large for "
                 f"{run.optimizer} here; {default_lr(run.optimizer, run.batch_size, len(data.X)):g} suits it."
             )
         schedule.step()
         on_epoch(run)
+    return network
 
 
 def _train_epoch(
-    network: MLP, data: Data, batch_size: int | None, optimizer: optim.Optimizer, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Go through the data once; return the seconds it took, and those of them in step()."""
+    network: Network, data: Data, run: Run, optimizer: optim.Optimizer, order: np.random.Generator
+) -> None:
+    """Go through the data once, in batches of one size: a single image left over would have no variance."""
+    network.train()
     step_seconds = 0.0
+    layer_seconds = network.seconds_in(TIMED)
     start = time.perf_counter()
-    for X, y in minibatches(data.X, data.y, batch_size=batch_size, rng=rng):
-        _, gradient = softmax_cross_entropy(network.forward(X), y)
+    run.steps = 0
+    for X, y in minibatches(data.X, data.y, batch_size=run.batch_size, rng=order, drop_last=True):
+        optimizer.zero_grad()
+        _, gradient = softmax_cross_entropy(network(X), y)
         network.backward(gradient)
         before = time.perf_counter()
         optimizer.step()
         step_seconds += time.perf_counter() - before
-    return time.perf_counter() - start, step_seconds
+        run.steps += 1
+    run.seconds.append(time.perf_counter() - start)
+    run.step_seconds.append(step_seconds)
+    run.layer_seconds.append(network.seconds_in(TIMED) - layer_seconds)
 
 
-def _evaluate(network: MLP, data: Data, run: Run) -> None:
-    logits = network.forward(data.X)
+def _evaluate(network: Network, data: Data, run: Run) -> None:
+    network.eval()
+    logits = network(data.X)
     run.train_loss.append(softmax_cross_entropy(logits, data.y)[0])
     run.train_accuracy.append(accuracy(logits, data.y))
-    logits = network.forward(data.X_held_out)
+    logits = network(data.X_held_out)
     run.held_out_loss.append(softmax_cross_entropy(logits, data.y_held_out)[0])
     run.held_out_accuracy.append(accuracy(logits, data.y_held_out))
 
