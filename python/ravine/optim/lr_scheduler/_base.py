@@ -244,11 +244,12 @@ class LRScheduler:
             return
         lrs = self.lr_at(t)
         groups = self.optimizer.param_groups
-        for group, expected in zip(groups, self._expected, strict=False):
+        # zip takes twice as long with strict=False.
+        for group, expected in zip(groups, self._expected):  # noqa: B905
             if group["lr"] != expected:
                 self._step(None, None)
                 return
-        for group, lr in zip(groups, lrs, strict=False):
+        for group, lr in zip(groups, lrs):  # noqa: B905
             group["lr"] = lr
         self._t = t
         self._expected = self._last_lr = self._record.values = lrs
@@ -500,7 +501,7 @@ def get_momentum(optimizer: Optimizer, group: Mapping[str, Any]) -> float:
 def set_momentum(optimizer: Optimizer, values: Iterable[float]) -> None:
     """Set each group's momentum, or first beta."""
     betas = "betas" in optimizer.defaults
-    for group, value in zip(optimizer.param_groups, values, strict=False):
+    for group, value in zip(optimizer.param_groups, values):  # noqa: B905
         if betas:
             group["betas"] = (value, *group["betas"][1:])
         else:

@@ -54,6 +54,10 @@ class MomentumCycle(LRScheduler):
             set_momentum(self.optimizer, self.momentum_at(t) or ())
 
 
+def _pairs(starts: list[float], ends: list[float]) -> list[tuple[float, float]]:
+    return list(zip(starts, ends, strict=True))
+
+
 class CyclicLR(MomentumCycle):
     """Up and down between two learning rates: `torch.optim.lr_scheduler.CyclicLR`.
 
@@ -132,6 +136,8 @@ class CyclicLR(MomentumCycle):
     scale_mode: str
 
     def _prepare(self) -> None:
+        self._lr_bounds = _pairs(self.base_lrs, self.max_lrs)
+        self._momentum_bounds = _pairs(self.base_momentums, self.max_momentums)
         self._last_step = -1.0  # the momentum is asked for where the learning rate has been
 
     def _height(self, t: float) -> float:
@@ -158,15 +164,14 @@ class CyclicLR(MomentumCycle):
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ... or between; nothing changes."""
         height = self._height(t)
-        return [low + (high - low) * height for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
+        return [low + (high - low) * height for low, high in self._lr_bounds]
 
     def momentum_at(self, t: float) -> list[float] | None:
         """Return the momentum (or first beta) of each group at step t; None without `cycle_momentum`."""
         if not self.cycle_momentum:
             return None
         height = self._height(t)
-        bounds = zip(self.base_momentums, self.max_momentums, strict=True)
-        return [high - (high - low) * height for low, high in bounds]
+        return [high - (high - low) * height for low, high in self._momentum_bounds]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a later `load_state_dict` needs, the attributes of a callable object included."""
@@ -283,41 +288,42 @@ class OneCycleLR(MomentumCycle):
     three_phase: bool
 
     def _prepare(self) -> None:
-        """Lay out the phases: the last step of each, the learning rates at its ends, the momenta at its ends."""
+        """Lay out the phases: first and last step; for each group the learning rates, and the momenta, at both ends."""
         end = self.total_steps - 1
         top = self.pct_start * self.total_steps - 1
-        bases, greatest = self.base_momentums, self.max_momentums
-        up = (top, self.base_lrs, self.max_lrs, greatest, bases)
+        up, down = _pairs(self.base_lrs, self.max_lrs), _pairs(self.max_lrs, self.min_lrs)
+        easing = _pairs(self.max_momentums, self.base_momentums)
+        rising = _pairs(self.base_momentums, self.max_momentums)
         if self.three_phase:
-            down = (2 * top, self.max_lrs, self.base_lrs, bases, greatest)
-            self._phases = [up, down, (end, self.base_lrs, self.min_lrs, greatest, greatest)]
+            back, out = _pairs(self.max_lrs, self.base_lrs), _pairs(self.base_lrs, self.min_lrs)
+            still = _pairs(self.max_momentums, self.max_momentums)
+            self._phases = [(0.0, top, up, easing), (top, 2 * top, back, rising), (2 * top, end, out, still)]
         else:
-            self._phases = [up, (end, self.max_lrs, self.min_lrs, bases, greatest)]
+            self._phases = [(0.0, top, up, easing), (top, end, down, rising)]
         self._last_step = -1.0  # the momentum is asked for where the learning rate has been
 
     def _go(self, t: float) -> None:
         """Find which phase step t is in, and how much of it is still to go, of 1."""
         if not 0 <= t < math.inf:
             raise self._refuse_step(t)
-        at, start, index = min(t, self.total_steps - 1), 0.0, 0
-        while at > self._phases[index][0] and index < len(self._phases) - 1:
-            start = self._phases[index][0]
-            index += 1
-        stop = self._phases[index][0]
+        at = min(t, self.total_steps - 1)
+        for phase in self._phases:
+            if at <= phase[1]:
+                break
+        start, stop = phase[:2]
         # A phase of no length is at its end: with pct_start total_steps = 1 the first step has the highest lr.
         share = (at - start) / (stop - start) if stop > start else 1.0
         self._rest = (1 + math.cos(math.pi * share)) / 2 if self.anneal_strategy == "cos" else 1 - share
-        self._index = index
+        self._phase = phase
         self._last_step = t
 
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ... or between; nothing changes."""
         if t != self._last_step:
             self._go(t)
-        _, starts, ends, _, _ = self._phases[self._index]
         rest = self._rest
         done = 1 - rest
-        return [start * rest + end * done for start, end in zip(starts, ends, strict=True)]
+        return [start * rest + end * done for start, end in self._phase[2]]
 
     def momentum_at(self, t: float) -> list[float] | None:
         """Return the momentum (or first beta) of each group at step t; None without `cycle_momentum`."""
@@ -325,7 +331,6 @@ class OneCycleLR(MomentumCycle):
             return None
         if t != self._last_step:
             self._go(t)
-        _, _, _, starts, ends = self._phases[self._index]
         rest = self._rest
         done = 1 - rest
-        return [start * rest + end * done for start, end in zip(starts, ends, strict=True)]
+        return [start * rest + end * done for start, end in self._phase[3]]
