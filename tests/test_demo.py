@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from ravine import cli
+from ravine import _figures, cli
 from ravine.demo import digits, pictures
 from ravine.demo.mlp import MLP, softmax_cross_entropy
 from ravine.demo.training import OPTIMIZERS, Data, Run, default_lr, train
@@ -43,7 +43,7 @@ def no_training(monkeypatch):
 def no_picture(monkeypatch):
     """Save the time of drawing where the picture does not matter."""
     monkeypatch.setattr(pictures, "draw_run", lambda *args: None)
-    monkeypatch.setattr(pictures, "save", lambda figure, path: None)
+    monkeypatch.setattr(_figures, "save", lambda figure, path: None)
 
 
 # --- the command
@@ -68,7 +68,7 @@ def test_the_picture_shows_something(tmp_path):
     output = tmp_path / "digits.png"
     assert demo("--epochs", 1, "--output", output) == 0
     pixels = imread(output)[..., :3]
-    for colour in (pictures.BLUE, pictures.ORANGE, pictures.GREEN):
+    for colour in (_figures.BLUE, _figures.ORANGE, _figures.GREEN):
         rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
         assert (np.abs(pixels - rgb).max(axis=2) < 0.02).sum() > 100, colour
 
@@ -83,7 +83,7 @@ def test_pictures_leave_the_users_matplotlib_alone(tmp_path):
     assert ("matplotlib.pyplot" in sys.modules) == pyplot
 
 
-@pytest.mark.parametrize("suffix", pictures.SUFFIXES)
+@pytest.mark.parametrize("suffix", _figures.SUFFIXES)
 def test_formats(suffix, tmp_path):
     output = tmp_path / f"digits{suffix}"
     assert demo("--epochs", 1, "--output", output) == 0
@@ -163,7 +163,7 @@ def test_bad_outputs(tmp_path, no_training, monkeypatch, capsys):
         printed = capsys.readouterr().err
         assert f"argument --output: {str(output)!r}" in printed
         assert message in printed
-    monkeypatch.setattr(digits.os, "access", lambda path, mode: False)  # a superuser may write anywhere
+    monkeypatch.setattr(_figures.os, "access", lambda path, mode: False)  # a superuser may write anywhere
     with pytest.raises(SystemExit, match="2"):
         demo("--output", tmp_path / "a.png")
     assert "there is no permission to write there" in capsys.readouterr().err

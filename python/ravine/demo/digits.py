@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ravine import _figures
 from ravine._extras import require
 from ravine.demo import pictures
 from ravine.demo.mlp import MLP
@@ -99,22 +99,9 @@ def _whole(text: str, least: int, greatest: int | None, expected: str) -> int:
     return value
 
 
-def _why_not_writable(path: Path) -> str | None:
-    """Return what is wrong with a name for the picture, or None."""
-    if path.suffix.lower() not in pictures.SUFFIXES:
-        return f"expected a name that ends in {', '.join(pictures.SUFFIXES)}"
-    if not path.parent.is_dir():
-        return f"there is no folder {str(path.parent)!r}"
-    if path.is_dir():
-        return "expected a file; this is a folder"
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        return "there is no permission to write there"
-    return None
-
-
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     output = arguments.output or Path("ravine-digits-compare.png" if arguments.compare else "ravine-digits.png")
-    problem = _why_not_writable(output)
+    problem = _figures.why_not_writable(output)
     if problem:
         parser.error(f"argument --output: {str(output)!r}; {problem}")
     for name in ("optimizer", "lr", "batch_size"):
@@ -152,7 +139,7 @@ def _learn(data: Data, run: Run, epochs: int, seed: int, output: Path) -> None:
         network = _train_new(data, run, epochs, seed, on_epoch)
     predicted = network.forward(data.X_held_out).argmax(axis=1)
     images = data.X_held_out.reshape(-1, 8, 8)
-    pictures.save(pictures.draw_run(run, images, data.y_held_out, predicted), output)
+    _figures.save(pictures.draw_run(run, images, data.y_held_out, predicted), output)
     right = int((predicted == data.y_held_out).sum())
     print(f"held-out accuracy  {run.held_out_accuracy[-1]:.2%} ({right} of {len(predicted)})")
     print(f"training time      {sum(run.seconds):.2f} s, {run.step_share:.0%} of it in step()")
@@ -173,7 +160,7 @@ def _compare(data: Data, epochs: int, seed: int, output: Path) -> None:
             _train_new(data, run, epochs, seed, on_epoch)
     _print_table(f"optimizer (batches of {BATCH_SIZE})", optimizers)
     _print_table("descent (sgd)", batches)
-    pictures.save(pictures.draw_comparison(optimizers, batches, len(data.X)), output)
+    _figures.save(pictures.draw_comparison(optimizers, batches, len(data.X)), output)
     print(f"\npicture: {output}")
 
 
