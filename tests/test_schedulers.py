@@ -1125,6 +1125,10 @@ def test_plateau_in_compositions():
     for metric in (3, 2, 2, 1):
         chain.step(metrics=metric)
     assert lrs(o) == [0.03125]
+    for look in (chain.lr_at, chain.step):
+        with pytest.raises(ValueError, match="ChainedScheduler: the learning rate at t=3 depends on the metrics"):
+            look(3)
+    assert (chain.lr_at(0), lrs(o)) == ([1.0], [0.03125])
     saved = chain.state_dict()
     p = one_group()
     again = ChainedScheduler([ExponentialLR(p, 0.5), ReduceLROnPlateau(p, factor=0.5, patience=0)])

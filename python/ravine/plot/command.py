@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import inspect
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ def add_parser(subparsers: Any) -> None:
         "plot",
         help="draw a learning-rate schedule before training with it",
         description="Draw the learning rate of a schedule, and the momentum where it moves that.",
-        epilog="Examples: ravine plot OneCycleLR max_lr=0.1 total_steps=100 | "
-        "ravine plot LambdaLR 'lr_lambda=lambda epoch: 0.65 ** epoch' --lr 100 --steps 10 | "
-        "ravine plot SequentialLR 'schedulers=[LinearLR(0.1), CosineAnnealingLR(95)]' milestones=[5] | "
-        f"The schedules: {', '.join(SCHEDULES)}.",
+        epilog="examples:\n"
+        "  ravine plot OneCycleLR max_lr=0.1 total_steps=100\n"
+        "  ravine plot LambdaLR 'lr_lambda=lambda epoch: 0.65 ** epoch' --lr 100 --steps 10\n"
+        "  ravine plot SequentialLR 'schedulers=[LinearLR(0.1), CosineAnnealingLR(95)]' 'milestones=[5]'\n\n"
+        "schedules:\n" + textwrap.fill(", ".join(SCHEDULES), initial_indent="  ", subsequent_indent="  "),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("schedule", choices=SCHEDULES, metavar="SCHEDULE", help="the name of a class, such as StepLR")
     parser.add_argument(

@@ -253,6 +253,10 @@ class ChainedScheduler(Composite):
             return [base * factor for base in self.base_lrs]
         if t != int(t):
             raise self._refuse_step(t, "a whole number, 0 or more")
+        if t > 0 and self._needs_metrics():
+            raise ValueError(
+                f"{self._where}the learning rate at t={t!r} depends on the metrics until then; lr_at knows that of t=0."
+            )
         return self._run.at(int(t))
 
     def _first(self) -> list[float]:

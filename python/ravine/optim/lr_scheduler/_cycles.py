@@ -39,7 +39,10 @@ class MomentumCycle(LRScheduler):
     def _momentum_check(self, key: str) -> Check:
         """Return the optimizer's own check of its momentum."""
         check = self.optimizer._checks[key]
-        return (lambda where, value: check(where, (value, 0))[0]) if key == "betas" else check
+        if key == "momentum":
+            return check
+        others = self.optimizer.defaults["betas"][1:]
+        return lambda where, value: check(where, (value, *others))[0]
 
     def _cycles_momentum(self) -> bool:
         return self.cycle_momentum
