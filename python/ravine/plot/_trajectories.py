@@ -319,8 +319,10 @@ class Drawn3D(Drawn):
         if panel.view == "3d":
             axes.set_title(panel.title, pad=22)
         axes.tick_params(labelsize=8, pad=0)
+        locator = require("matplotlib.ticker", "plot").MaxNLocator
         for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
             axis.set_pane_color((1, 1, 1, 0))
+            axis.set_major_locator(locator(6, prune="both"))  # in the corners, numbers of two axes would meet
         axes.set_box_aspect(None, zoom=0.92)
 
     def place(self, line: Any, points: Array) -> None:
