@@ -449,8 +449,9 @@ def out_over_the_weights():
 
 
 BAD_ARGUMENTS = [
-    (lambda: nn.BatchNorm2d(0), ValueError, r"num_features=0 is out of range; expected a whole number, 1 or more"),
-    (lambda: nn.BatchNorm2d(2.5), TypeError, r"num_features=2.5 is a float"),
+    (lambda: nn.BatchNorm2d(0), ValueError, r"num_features=0; expected a whole number, 1 or more"),
+    (lambda: nn.BatchNorm2d(2.5), ValueError, r"num_features=2.5; expected a whole number"),
+    (lambda: nn.BatchNorm2d("8"), TypeError, r"num_features='8' is a str"),
     (lambda: nn.BatchNorm2d(3, eps=-1), ValueError, r"eps=-1 is negative"),
     (lambda: nn.BatchNorm2d(3, eps=np.nan), ValueError, r"eps=nan is not finite"),
     (lambda: nn.BatchNorm2d(3, momentum=1.5), ValueError, r"momentum=1.5 is out of range"),

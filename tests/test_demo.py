@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from ravine import cli, nn, optim
+from ravine import _figures, cli, nn, optim
 from ravine.demo import digits, networks, pictures, training
 from ravine.demo.layers import Conv2d, MaxPool2d, softmax_cross_entropy
 from ravine.demo.networks import Design, cnn, mlp
@@ -57,7 +57,7 @@ def no_training(monkeypatch):
 def no_picture(monkeypatch):
     """Save the time of drawing where the picture does not matter."""
     monkeypatch.setattr(pictures, "draw_run", lambda *args: None)
-    monkeypatch.setattr(pictures, "save", lambda figure, path: None)
+    monkeypatch.setattr(_figures, "save", lambda figure, path: None)
 
 
 # --- the command
@@ -92,7 +92,7 @@ def test_the_picture_shows_something(tmp_path):
     output = tmp_path / "digits.png"
     assert demo("--epochs", 1, "--output", output) == 0
     pixels = imread(output)[..., :3]
-    for colour in (pictures.BLUE, pictures.ORANGE, pictures.GREEN):
+    for colour in (_figures.BLUE, _figures.ORANGE, _figures.GREEN):
         rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
         assert (np.abs(pixels - rgb).max(axis=2) < 0.02).sum() > 100, colour
 
@@ -107,7 +107,7 @@ def test_pictures_leave_the_users_matplotlib_alone(tmp_path):
     assert ("matplotlib.pyplot" in sys.modules) == pyplot
 
 
-@pytest.mark.parametrize("suffix", sorted(set(pictures.SUFFIXES) - {".png"}))
+@pytest.mark.parametrize("suffix", sorted(set(_figures.SUFFIXES) - {".png"}))
 def test_formats(suffix, tmp_path):
     output = tmp_path / f"digits{suffix}"
     assert demo("--epochs", 1, "--output", output) == 0
@@ -196,7 +196,7 @@ def test_compare_norm(tmp_path, monkeypatch, capsys):
 
 def test_compare_norm_goes_on_where_trainings_diverge(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(digits, "LARGER_LR", 1e300)  # infinite in float32
-    monkeypatch.setattr(pictures, "save", lambda figure, path: figure.draw_without_rendering())
+    monkeypatch.setattr(_figures, "save", lambda figure, path: figure.draw_without_rendering())
     assert demo("--compare-norm", "--epochs", 2, "--output", tmp_path / "norm.png") == 0
     printed = capsys.readouterr().out
     assert "diverged" not in [loss for loss, *_ in norm_table(printed, "0.2").values()]
@@ -258,7 +258,7 @@ def test_bad_outputs(tmp_path, no_training, monkeypatch, capsys):
         printed = capsys.readouterr().err
         assert f"argument --output: {str(output)!r}" in printed
         assert message in printed
-    monkeypatch.setattr(digits.os, "access", lambda path, mode: False)  # a superuser may write anywhere
+    monkeypatch.setattr(_figures.os, "access", lambda path, mode: False)  # a superuser may write anywhere
     with pytest.raises(SystemExit, match="2"):
         demo("--output", tmp_path / "a.png")
     assert "there is no permission to write there" in capsys.readouterr().err
@@ -364,7 +364,7 @@ def test_the_schedule_is_stepped_once_an_epoch():
 
 
 def test_every_public_optimizer_is_compared():
-    public = {name for name in optim.__all__ if name not in ("Optimizer", "lr_scheduler")}
+    public = {name for name in optim.__all__ if name not in ("Optimizer", "lr_scheduler", "swa_utils")}
     assert {choice.optimizer.__name__ for choice in OPTIMIZERS.values()} == public
 
 

@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,39 @@ def test_the_readme_runs(capsys):
     assert capsys.readouterr().out.startswith("0.065\n")
     np.testing.assert_allclose(names["params"]["w"], [1, -2, 0.5], atol=0.01)
     np.testing.assert_allclose(names["params"]["b"], [3], atol=0.01)
+
+
+def test_the_page_on_schedules_runs():
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/schedulers.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 7
+    checked = 0
+    for block in blocks:
+        exec(compile(block, "schedulers.md", "exec"), names)
+        for expression, value in re.findall(r"^(\S.*\.\w+_at\(.*\))  # (\[.*?\])", block, re.MULTILINE):
+            assert eval(expression, names) == pytest.approx(eval(value))
+            checked += 1
+    assert checked == 3
+
+
+def test_the_page_on_schedules_has_all_and_their_pictures():
+    page = (ROOT / "docs/schedulers.md").read_text()
+    sections = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    public = {*ravine.optim.lr_scheduler.__all__, *ravine.optim.swa_utils.__all__} - {"LRScheduler"}
+    assert set(sections) == public
+    shown = re.findall(r"^!\[(\w+)\]\((.*)\)$", page, re.MULTILINE)
+    assert [name for name, _ in shown] == [name for name in sections if name != "HyperparameterScheduler"]
+    pictures = {(ROOT / "docs" / path).resolve() for _, path in shown}
+    assert pictures == set((ROOT / "docs/images/schedules").resolve().glob("*.png"))
+
+
+def test_the_pictures_are_made_by_a_command(tmp_path):
+    pytest.importorskip("matplotlib")
+    subprocess.run([sys.executable, ROOT / "docs/pictures.py", tmp_path], check=True)
+    made = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")}
+    images = ROOT / "docs/images"
+    assert made == {path.relative_to(images) for path in images.rglob("*.*")} - {Path("digits.png")}
+    assert sum(path.stat().st_size for path in images.rglob("*.*")) < 500_000
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -96,7 +96,7 @@ def test_stepping_before_the_optimizer_warns(optimizer):
     ("arguments", "exception", "text"),
     [
         ({"lr_lambda": 0.5}, TypeError, r"LambdaLR: lr_lambda is a float; expected a function of the step"),
-        ({"lr_lambda": [abs]}, ValueError, r"lr_lambda has 1 functions for 2 parameter groups"),
+        ({"lr_lambda": [abs]}, ValueError, r"lr_lambda has 1 values for 2 parameter groups"),
         ({"lr_lambda": abs, "last_epoch": -2}, ValueError, r"last_epoch=-2; expected -1 to start anew"),
         ({"lr_lambda": abs, "last_epoch": 3}, ValueError, r"param_groups\[0\] has no 'initial_lr'"),
         ({"lr_lambda": abs, "optimizer": 3}, TypeError, r"optimizer is a int; expected a ravine.optim optimizer"),
@@ -113,7 +113,7 @@ def test_a_state_that_does_not_fit(optimizer):
     before = schedule.state_dict()
     for change, text in (
         ({"last_epoch": None}, "'last_epoch' is missing"),
-        ({"base_lrs": [1.0]}, "expected learning rates of 2 groups"),
+        ({"base_lrs": [1.0]}, "base_lrs has 1 values; expected those of 2 groups"),
         ({"lr_lambdas": [None]}, "expected 2 functions, got 1"),
     ):
         saved = {key: value for key, value in {**before, **change}.items() if value is not None}

@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 import pytest
 from cases import CASES
-from ravine import nn, optim
+from ravine import optim
 
 torch = pytest.importorskip("torch")
 
@@ -91,17 +91,3 @@ def test_torch_tensors_as_gradients():
     assert w.tolist() == [-1, -1, -1]
     with pytest.raises(TypeError, match=r"cannot see the memory of torch.Tensor"):
         optim.SGD([w]).step([torch.ones(3, dtype=torch.bfloat16)])
-
-
-def test_lambda_lr_is_torchs():
-    def lrs(module, params):
-        optimizer = module.SGD(params, lr=100)
-        schedule = module.lr_scheduler.LambdaLR(optimizer, lr_lambda=lambda epoch: 0.65**epoch)
-        seen = []
-        for _ in range(10):
-            optimizer.step()
-            seen.append(optimizer.param_groups[0]["lr"])
-            schedule.step()
-        return seen
-
-    assert lrs(optim, [nn.Parameter(np.zeros(2))]) == lrs(torch.optim, [torch.nn.Parameter(torch.zeros(2))])

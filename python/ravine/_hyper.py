@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,14 +32,6 @@ def non_negative(where: str, value: Any) -> float:
     if number < 0:
         raise ValueError(f"{where}={value!r} is negative; expected a finite number, 0 or more.")
     return number
-
-
-def whole(where: str, value: Any) -> int:
-    """A whole number that is at least 0."""
-    number = _number(where, value, "a whole number, 0 or more")
-    if number < 0 or number != int(number):
-        raise ValueError(f"{where}={value!r}; expected a whole number, 0 or more.")
-    return int(number)
 
 
 def unit(where: str, value: Any) -> float:
@@ -109,15 +102,67 @@ def flag(where: str, value: Any) -> bool:
     return bool(value)
 
 
-def positive_integer(where: str, value: Any) -> int:
-    """A whole number that is at least 1."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected a whole number, 1 or more.") from None
-    if number < 1:
-        raise ValueError(f"{where}={value!r} is out of range; expected a whole number, 1 or more.")
+def is_number(value: object) -> bool:
+    """Whether a value is a number, and not True or False."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def positive(where: str, value: Any) -> float:
+    """A finite number above 0."""
+    number = _number(where, value, "a finite number above 0")
+    if number <= 0:
+        raise ValueError(f"{where}={value!r}; expected a finite number above 0.")
     return number
+
+
+def positive_unit(where: str, value: Any) -> float:
+    """A number above 0, up to 1."""
+    number = _number(where, value, "a number above 0, up to 1")
+    if not 0 < number <= 1:
+        raise ValueError(f"{where}={value!r} is out of range; expected a number above 0, up to 1.")
+    return number
+
+
+def at_least(least: int) -> Check:
+    """Return the check of whole numbers from `least` on; floats such as 5.0 count."""
+
+    def check(where: str, value: Any) -> int:
+        expected = f"a whole number, {least} or more"
+        try:
+            number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+        except TypeError:
+            if isinstance(value, float):
+                raise ValueError(f"{where}={value!r}; expected {expected}.") from None
+            raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected {expected}.") from None
+        if number < least or isinstance(value, bool):
+            raise ValueError(f"{where}={value!r}; expected {expected}.")
+        return number
+
+    return check
+
+
+def one_of(*choices: Any) -> Check:
+    """Return the check of a choice among a few values."""
+    return lambda where, value: choice(where, value, choices)
+
+
+def optional(check: Check) -> Check:
+    """Return the check of what may also be None."""
+    return lambda where, value: None if value is None else check(where, value)
+
+
+def each(check: Check) -> Check:
+    """Return the check of a list."""
+
+    def check_each(where: str, values: Any) -> list[Any]:
+        if not isinstance(values, list | tuple):
+            raise TypeError(f"{where}={values!r} is a {type(values).__name__}; expected a list.")
+        return [check(f"{where}[{i}]", value) for i, value in enumerate(values)]
+
+    return check_each
+
+
+whole = at_least(0)
 
 
 def choice(where: str, value: Any, choices: Sequence[Any]) -> Any:

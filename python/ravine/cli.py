@@ -9,19 +9,23 @@ from collections.abc import Sequence
 from ravine import config
 from ravine._extras import MissingExtraError
 from ravine.benchmark import command as benchmark
-from ravine.demo import digits
+from ravine.demo import digits, saddle, schedules
+from ravine.plot import command as plot
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="ravine", description="torch.optim for NumPy: demonstrations and measurements"
+        prog="ravine", description="torch.optim for NumPy: demonstrations, pictures and measurements"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="see ravine at work")
-    digits.add_parser(demo.add_subparsers(required=True, metavar="DEMO"))
+    demos = demo.add_subparsers(required=True, metavar="DEMO")
+    for each in (digits, schedules, saddle):
+        each.add_parser(demos)
     benchmark.add_parser(commands)
+    plot.add_parser(commands)
     info = commands.add_parser("info", help="print versions, instruction set and threads")
     info.set_defaults(run=lambda arguments: config.show())  # noqa: ARG005
 

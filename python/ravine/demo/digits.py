@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ravine import _figures
 from ravine._extras import require
 from ravine.demo import pictures
 from ravine.demo.networks import MODELS, SIDE, Design
@@ -153,23 +153,10 @@ def _whole(text: str, least: int, greatest: int | None, expected: str) -> int:
     return value
 
 
-def _why_not_writable(path: Path) -> str | None:
-    """Return what is wrong with a name for the picture, or None."""
-    if path.suffix.lower() not in pictures.SUFFIXES:
-        return f"expected a name that ends in {', '.join(pictures.SUFFIXES)}"
-    if not path.parent.is_dir():
-        return f"there is no folder {str(path.parent)!r}"
-    if path.is_dir():
-        return "expected a file; this is a folder"
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        return "there is no permission to write there"
-    return None
-
-
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     comparison = "compare" if arguments.compare else "compare-norm" if arguments.compare_norm else None
     output = arguments.output or Path(f"ravine-digits-{comparison}.png" if comparison else "ravine-digits.png")
-    problem = _why_not_writable(output)
+    problem = _figures.why_not_writable(output)
     if problem:
         parser.error(f"argument --output: {str(output)!r}; {problem}")
     for name in ("optimizer", "lr", "batch_size", "batch_norm", "dropout"):
@@ -215,7 +202,7 @@ def _learn(data: Data, run: Run, epochs: int, seed: int, output: Path) -> None:
         network = train(data, run, epochs=epochs, seed=seed, on_epoch=on_epoch)
     predicted = network(data.X_held_out).argmax(axis=1)
     images = data.X_held_out.reshape(-1, SIDE, SIDE)
-    pictures.save(pictures.draw_run(run, images, data.y_held_out, predicted), output)
+    _figures.save(pictures.draw_run(run, images, data.y_held_out, predicted), output)
     right = int((predicted == data.y_held_out).sum())
     shares = f"{run.step_share:.0%} of it in step()"
     if run.design.additions:
@@ -286,7 +273,7 @@ def _show_comparison(
         for name, cells in zip(("", *runs), rows, strict=True):
             aligned = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
             print(f"{name:22}{'  '.join(aligned)}")
-    pictures.save(pictures.draw_comparison(groups, columns, one_scale), output)
+    _figures.save(pictures.draw_comparison(groups, columns, one_scale), output)
     print(f"\npicture: {output}")
 
 

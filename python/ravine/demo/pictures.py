@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ravine._extras import require
+from ravine._figures import (
+    BLACK,
+    BLUE,
+    DASHES,
+    GREEN,
+    HEADING,
+    LINE_STYLES,
+    MUTED,
+    ORANGE,
+    STYLE,
+    new_figure,
+    style,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,47 +30,6 @@ if TYPE_CHECKING:
     from ravine.demo.training import Run
 
 Array = np.ndarray[Any, Any]
-
-SUFFIXES = (".png", ".pdf", ".svg")
-
-# Colours that colour-blind people tell apart (Okabe & Ito 2008, "Color Universal Design").
-BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BLACK = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#e69f00",
-    "#222222",
-)
-COLORS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY, BLACK)
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
-MUTED = "#666666"
-
-STYLE = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": MUTED,
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "font.size": 10,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-    "lines.solid_capstyle": "round",
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-}
-
-HEADING: dict[str, Any] = {"x": 0.008, "ha": "left", "fontsize": 14, "fontweight": "bold"}
-
-LINE_STYLES = [  # neighbours differ in both, so that of two curves that coincide both are seen
-    {"color": COLORS[i % len(COLORS)], "linestyle": DASHES[i % len(DASHES)]} for i in range(len(COLORS) * len(DASHES))
-]
 
 ROW = 0.28  # height of a table's row in inches
 
@@ -77,11 +48,6 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture to a file, in the format that its name tells."""
-    figure.savefig(path, dpi=120, bbox_inches="tight", pad_inches=0.15)
-
-
 def draw_run(run: Run, images: Array, labels: Array, predicted: Array) -> Figure:
     """Draw one training: loss, accuracy and learning rate against epochs, and some held-out images.
 
@@ -91,8 +57,8 @@ def draw_run(run: Run, images: Array, labels: Array, predicted: Array) -> Figure
         labels: what they show.
         predicted: what the network takes them for.
     """
-    with _style():
-        figure = _new_figure(12, 6)
+    with style():
+        figure = new_figure(12, 6)
         parts: Any = figure.subfigures(2, 1, height_ratios=(3.3, 1), hspace=0.03)
         curves, strip = parts
         curves.suptitle(f"{run.held_out_accuracy[-1]:.1%} of the held-out digits read correctly", **HEADING)
@@ -132,8 +98,8 @@ def draw_comparison(
     """
     together = [run for heading in one_scale for run in groups[heading].values()]
     heights = [max(3.8, 1.3 + ROW * len(runs)) for runs in groups.values()]
-    with _style():
-        figure = _new_figure(17, sum(heights))
+    with style():
+        figure = new_figure(17, sum(heights))
         parts: Any = figure.subfigures(len(groups), 1, height_ratios=heights, hspace=0.04)
         for part, height, (heading, runs) in zip(parts, heights, groups.items(), strict=True):
             in_scale = together if heading in one_scale else list(runs.values())
@@ -178,7 +144,7 @@ def _plot(axes: Axes, x: Sequence[float] | Array, y: Sequence[float], **style: A
 
 def _label_epochs(axes: Axes) -> None:
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(require("matplotlib.ticker", "demo").MaxNLocator(6, integer=True))
+    whole_ticks(axes)
 
 
 def _spread_time(axes: Axes, seconds: Sequence[float]) -> None:
@@ -236,14 +202,3 @@ def _draw_images(figure: SubFigure, images: Array, labels: Array, predicted: Arr
             color=ORANGE if mistaken else BLACK,
             fontweight="bold" if mistaken else "normal",
         )
-
-
-def _style() -> Any:
-    """Return the context in which to draw: not the user's settings, but those of this module."""
-    return require("matplotlib.style", "demo").context(STYLE, after_reset=True)
-
-
-def _new_figure(width: float, height: float) -> Figure:
-    """Return a figure of its own, which leaves the user's matplotlib backend alone."""
-    figure: Figure = require("matplotlib.figure", "demo").Figure(figsize=(width, height), layout="constrained")
-    return figure

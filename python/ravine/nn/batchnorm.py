@@ -9,7 +9,7 @@ import numpy as np
 
 from ravine import _core
 from ravine._arrays import SUPPORTED
-from ravine._hyper import choice, flag, non_negative, positive_integer, unit
+from ravine._hyper import at_least, choice, flag, non_negative, unit
 from ravine.nn.functional import ACTIVATIONS, LAYOUTS
 from ravine.nn.layer import Layer
 from ravine.nn.parameter import Parameter
@@ -35,7 +35,7 @@ class _BatchNorm(Layer):
     ) -> None:
         super().__init__()
         where = f"{type(self).__name__}: "
-        self.num_features = positive_integer(where + "num_features", num_features)
+        self.num_features = at_least(1)(where + "num_features", num_features)
         self.eps = non_negative(where + "eps", eps)
         self.momentum = None if momentum is None else unit(where + "momentum", momentum)
         self.affine = flag(where + "affine", affine)

@@ -1,6 +1,6 @@
 """Optimizers that update NumPy arrays in place: torch.optim's, under its names, and others."""
 
-from ravine.optim import lr_scheduler
+from ravine.optim import lr_scheduler, swa_utils
 from ravine.optim.adabelief import AdaBelief
 from ravine.optim.adadelta import Adadelta
 from ravine.optim.adagrad import Adagrad
@@ -42,4 +42,5 @@ __all__ = [
     "SGDScheduleFree",
     "Yogi",
     "lr_scheduler",
+    "swa_utils",
 ]

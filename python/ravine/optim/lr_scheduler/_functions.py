@@ -1,0 +1,175 @@
+"""Schedules that are given as functions of the step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ravine.optim.lr_scheduler._base import LRScheduler, Recurrence
+from ravine.optim.optimizer import Optimizer
+
+
+class LambdaLR(LRScheduler):
+    """The initial learning rate times a function of the step: `torch.optim.lr_scheduler.LambdaLR`.
+
+        lr(t) = initial_lr f(t)
+
+    Args:
+        optimizer: whose groups to drive.
+        lr_lambda: the function f of t = 0, 1, ..., or a list with one for each group.
+        last_epoch: see `LRScheduler`.
+
+    Raises:
+        TypeError: `lr_lambda` is not callable.
+        ValueError: another number of functions than groups.
+
+    Functions are not saved by `state_dict`: construct the schedule that loads it with the same. Objects with
+    `__call__` are saved, by their attributes.
+
+    >>> import numpy as np
+    >>> from ravine import optim
+    >>> opt = optim.SGD([np.zeros(2)], lr=100)
+    >>> sched = LambdaLR(opt, lr_lambda=lambda epoch: 0.5**epoch)
+    >>> sched.lr_at(3)
+    [12.5]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        self._attach(optimizer)
+        self._lr_lambdas: list[Callable[..., float]] = self._for_each_group("lr_lambda", lr_lambda, check_callable)
+        super().__init__(optimizer, last_epoch)
+
+    @property
+    def lr_lambdas(self) -> list[Callable[..., float]]:
+        """The function of each group."""
+        return self._lr_lambdas
+
+    def lr_at(self, t: float) -> list[float]:
+        """Return initial_lr f(t) for each group; nothing changes."""
+        if not 0 <= t < math.inf:
+            raise self._refuse_step(t)
+        return [float(base * function(t)) for base, function in zip(self.base_lrs, self._lr_lambdas, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a later `load_state_dict` needs, the attributes of callable objects included."""
+        return {**super().state_dict(), "lr_lambdas": [saved_callable(f) for f in self._lr_lambdas]}
+
+    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
+        return loader_with_callables(super()._loader, where, state, "lr_lambdas", self._lr_lambdas)
+
+
+class MultiplicativeLR(LRScheduler):
+    """The learning rate times the function's value at each step: `torch.optim.lr_scheduler.MultiplicativeLR`.
+
+        lr(0) = initial_lr,  lr(t) = lr(t - 1) f(t),  hence  lr(t) = initial_lr f(1) f(2) ... f(t)
+
+    Args:
+        optimizer: whose groups to drive.
+        lr_lambda: the function f of t = 1, 2, ..., or a list with one for each group.
+        last_epoch: see `LRScheduler`.
+
+    Raises:
+        TypeError: `lr_lambda` is not callable.
+        ValueError: another number of functions than groups.
+
+    `lr_at(t)` calls the function for every step up to t, but remembers where it was. Functions are saved as by
+    `LambdaLR`.
+
+    >>> import numpy as np
+    >>> from ravine import optim
+    >>> opt = optim.SGD([np.zeros(2)], lr=8)
+    >>> MultiplicativeLR(opt, lr_lambda=lambda epoch: 0.5).lr_at(3)
+    [1.0]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        self._attach(optimizer)
+        self._lr_lambdas: list[Callable[..., float]] = self._for_each_group("lr_lambda", lr_lambda, check_callable)
+        self._product = Recurrence(self._first, self._times)
+        super().__init__(optimizer, last_epoch)
+
+    @property
+    def lr_lambdas(self) -> list[Callable[..., float]]:
+        """The function of each group."""
+        return self._lr_lambdas
+
+    def lr_at(self, t: float) -> list[float]:
+        """Return initial_lr f(1) ... f(t) for each group; nothing changes."""
+        if not 0 <= t < math.inf or t != int(t):
+            raise self._refuse_step(t, "a whole number, 0 or more")
+        return self._product.at(int(t))
+
+    def _first(self) -> list[float]:
+        return list(self.base_lrs)
+
+    def _times(self, lrs: Sequence[float], t: int) -> list[float]:
+        return [float(lr * function(t)) for lr, function in zip(lrs, self._lr_lambdas, strict=False)]
+
+    def _follow(self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None) -> list[float]:
+        result = list(lrs)
+        for t in range(math.floor(t0 or 0) + 1, math.floor(t1) + 1):
+            result = self._times(result, t)
+        return result
+
+    def _prepare(self) -> None:
+        self._product.forget()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a later `load_state_dict` needs, the attributes of callable objects included."""
+        return {**super().state_dict(), "lr_lambdas": [saved_callable(f) for f in self._lr_lambdas]}
+
+    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
+        return loader_with_callables(super()._loader, where, state, "lr_lambdas", self._lr_lambdas)
+
+
+def check_callable(where: str, value: Any) -> Callable[..., float]:
+    """A function of the step, or an object that can be called as one."""
+    if not callable(value):
+        raise TypeError(f"{where} is a {type(value).__name__}; expected a function of the step.")
+    return value  # type: ignore[no-any-return]
+
+
+def saved_callable(function: Callable[..., float]) -> dict[str, Any] | None:
+    """Return the attributes of a callable object; None for a plain function."""
+    plain = not hasattr(function, "__dict__") or hasattr(function, "__code__") or isinstance(function, type)
+    return None if plain else copy.deepcopy(vars(function))
+
+
+def loader_with_callables(
+    loader: Callable[[str, Mapping[str, Any]], Callable[[], None]],
+    where: str,
+    state: Mapping[str, Any],
+    name: str,
+    functions: Sequence[Callable[..., float]],
+) -> Callable[[], None]:
+    """Return what takes over a saved state and the attributes of callable objects in it."""
+    saved = state.get(name, [None] * len(functions))
+    if len(saved) != len(functions):
+        raise ValueError(f"{where}{name}: expected {len(functions)} functions, got {len(saved)}.")
+    for function, attributes in zip(functions, saved, strict=True):
+        if attributes is not None and saved_callable(function) is None:
+            raise ValueError(
+                f"{where}{name} holds the attributes {list(attributes)} of an object, but this schedule was "
+                "constructed with a plain function; construct it with an object of the same class."
+            )
+    restore = loader(where, {key: value for key, value in state.items() if key != name})
+
+    def restore_all() -> None:
+        for function, attributes in zip(functions, saved, strict=True):
+            if attributes is not None:
+                vars(function).update(copy.deepcopy(attributes))
+        restore()
+
+    return restore_all
