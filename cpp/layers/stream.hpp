@@ -85,7 +85,7 @@ inline void write(std::int64_t n, bool streaming, const Compute& compute, V* out
     compute(std::int64_t(0), n, output, outputs...);
     return;
   }
-  const auto stream = [n, &compute](auto... streamers) {
+  const auto stream = [n, &compute](auto&&... streamers) {
     for (std::int64_t begin = 0; begin < n; begin += Streamer<V>::piece) {
       const std::int64_t end = begin + Streamer<V>::piece < n ? begin + Streamer<V>::piece : n;
       compute(begin, end, streamers.room()...);

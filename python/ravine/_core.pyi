@@ -38,8 +38,10 @@ class Plan:
     def step(self, gradients: Sequence[Any]) -> None: ...
 
 class BatchNormContext:
-    channels: int
-    dtype: np.dtype[Any]
+    @property
+    def channels(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
     def __init__(
         self,
         owner: str,
@@ -60,8 +62,10 @@ class BatchNormContext:
     def backward(self, dy: Any, out: Any, residual_out: Any, weight_grad: Any, bias_grad: Any) -> Any: ...
 
 class DropoutContext:
-    mask: np.ndarray[tuple[int], np.dtype[np.uint16]]
-    counters: int
+    @property
+    def mask(self) -> np.ndarray[tuple[int], np.dtype[np.uint16]]: ...
+    @property
+    def counters(self) -> int: ...
     def __init__(
         self,
         owner: str,
