@@ -9,25 +9,25 @@ namespace ravine {
 namespace {  // see rules/rules.hpp
 
 // Element e takes half word e % 8, the lower half of a word first, of those that counter e / 8 gives.
-inline void draw_masks(std::uint64_t seed, std::uint64_t counter, std::uint32_t threshold, std::int64_t blocks,
-                       std::uint16_t* mask) {
+inline void draw_masks(const Random& random_bits, std::int64_t blocks, std::uint16_t* mask) {
+  const auto [seed, counter, threshold] = random_bits;
   constexpr int half_words = 8;
-  static_assert(lanes * half_words == random_block, "");
+  static_assert(lanes * half_words == random_block && lanes % philox_lanes == 0, "");
   for (std::int64_t block = 0; block < blocks; ++block) {
     std::uint32_t random[half_words / 2][lanes];  // a word of every counter in each row
-    for (int left = 0; left < lanes; left += wide_lanes) {
-      std::uint64_t counters[2][wide_lanes], drawn[wide_lanes];
-      for (int j = 0; j < wide_lanes; ++j) {
+    for (int left = 0; left < lanes; left += philox_lanes) {
+      std::uint64_t counters[2][philox_lanes], drawn[philox_lanes];
+      for (int j = 0; j < philox_lanes; ++j) {
         counters[0][j] = counter + std::uint64_t(block * lanes + left + j);
         counters[1][j] = counters[0][j] >> 32;
       }
       Words words{};
-      std::memcpy(&words.word[0], counters[0], sizeof(Wide));
-      std::memcpy(&words.word[1], counters[1], sizeof(Wide));
+      std::memcpy(words.word[0], counters[0], sizeof counters[0]);
+      std::memcpy(words.word[1], counters[1], sizeof counters[1]);
       words = philox(words, std::uint32_t(seed), std::uint32_t(seed >> 32));
       for (int k = 0; k < half_words / 2; ++k) {
-        std::memcpy(drawn, &words.word[k], sizeof(Wide));
-        for (int j = 0; j < wide_lanes; ++j) random[k][left + j] = std::uint32_t(drawn[j]);
+        std::memcpy(drawn, words.word[k], sizeof drawn);
+        for (int j = 0; j < philox_lanes; ++j) random[k][left + j] = std::uint32_t(drawn[j]);
       }
     }
     std::uint32_t bits[lanes] = {};  // of the eight elements of each counter
@@ -47,9 +47,17 @@ inline void draw_masks(std::uint64_t seed, std::uint64_t counter, std::uint32_t 
 template <class V>
 void drop(const DropoutRun& run) {
   const V* const x = static_cast<const V*>(run.x);
-  const std::uint16_t* const mask = run.mask;
+  std::uint16_t* const mask = run.mask;
   const V scale = V(run.scale), shift = V(run.shift), dropped = V(run.dropped);
+  static_assert(Streamer<V>::piece % random_block == 0, "");
   const auto compute = [=, &run](std::int64_t begin, std::int64_t end, V* y) {
+    if (run.random) {
+      // While the piece of x that the last one has asked for is on its way.
+      const std::int64_t blocks = (end - begin + random_block - 1) / random_block;
+      draw_masks(
+          {run.random->seed, run.random->counter + std::uint64_t(begin / random_block * lanes), run.random->threshold},
+          blocks, mask + begin / lanes);
+    }
     const Ahead<V> ahead{{run.prefetching ? x + begin : nullptr}, end - begin, end - begin};
     if (mask)
       for_lanes(

@@ -59,21 +59,27 @@ struct BatchNormKernels {
 // Elements of a block of random bits: sixteen counters, eight elements each.
 constexpr std::int64_t random_block = 128;
 
+// Where random bits come from: Philox with this key, from this counter on.
+struct Random {
+  std::uint64_t seed, counter;
+  std::uint32_t threshold;  // of 65536: how often an element is dropped
+};
+
 // Neighbouring elements that are kept, y = x scale + shift, or dropped, y = dropped.
 struct DropoutRun {
   const void* x;
   void* y;
-  const std::uint16_t* mask;  // a bit for each element that is kept; null where all are
+  std::uint16_t* mask;   // a bit for each element that is kept; null where all are
+  const Random* random;  // draws the mask first, where it is not null
   std::int64_t n;
   double scale, shift, dropped;
   bool prefetching, streaming;  // as above
 };
 
 struct DropoutKernels {
-  // Draws the masks of `blocks` blocks from the counter on. An element is kept where its 16 bits are not below the
+  // Draws the masks of so many blocks. An element is kept where its 16 bits are not below the
   // threshold.
-  void (*draw)(std::uint64_t seed, std::uint64_t counter, std::uint32_t threshold, std::int64_t blocks,
-               std::uint16_t* mask);
+  void (*draw)(const Random& random, std::int64_t blocks, std::uint16_t* mask);
   void (*apply[dtype_count])(const DropoutRun&);
 };
 

@@ -31,7 +31,7 @@ struct Ahead {
   std::int64_t next;   // from its beginning to that of the run that follows
 
   RAVINE_INLINE void operator()(std::int64_t i) const {
-    constexpr std::int64_t distance = 2048 / sizeof(V);
+    constexpr std::int64_t distance = 4096 / sizeof(V);
     constexpr std::int64_t line = 64 / sizeof(V);
     const std::int64_t from = i + distance < n ? i + distance : i + distance - n + next;
     for (const V* array : arrays)

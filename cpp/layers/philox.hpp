@@ -28,17 +28,27 @@ inline Wide multiply(Wide a, std::uint32_t m) { return std::uint64_t(std::uint32
 #endif
 constexpr int wide_lanes = sizeof(Wide) / sizeof(std::uint64_t);
 
-// Four 32-bit words, each in the lower half of its 64 bits; the upper halves are of no account.
+// Two vectors at a time: what one operation waits for, the other's does meanwhile.
+constexpr int philox_groups = 2;
+constexpr int philox_lanes = philox_groups * wide_lanes;
+
+// Four 32-bit words for each of philox_lanes counters, each in the lower half of its 64 bits; the upper halves are of
+// no account.
 struct Words {
-  Wide word[4];
+  Wide word[4][philox_groups];
 };
 
 inline Words philox(Words counter, std::uint32_t key0, std::uint32_t key1) {
   constexpr int rounds = 10;
   for (int round = 0; round < rounds; ++round) {
-    const Wide product0 = multiply(counter.word[0], 0xD2511F53u);
-    const Wide product1 = multiply(counter.word[2], 0xCD9E8D57u);
-    counter = {{product1 >> 32 ^ counter.word[1] ^ key0, product1, product0 >> 32 ^ counter.word[3] ^ key1, product0}};
+    for (int g = 0; g < philox_groups; ++g) {
+      const Wide product0 = multiply(counter.word[0][g], 0xD2511F53u);
+      const Wide product1 = multiply(counter.word[2][g], 0xCD9E8D57u);
+      counter.word[0][g] = product1 >> 32 ^ counter.word[1][g] ^ key0;
+      counter.word[1][g] = product1;
+      counter.word[2][g] = product0 >> 32 ^ counter.word[3][g] ^ key1;
+      counter.word[3][g] = product0;
+    }
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }

@@ -21,11 +21,6 @@ constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b
 
 std::int64_t words_of_sample(const DropoutShape& shape) { return divide_up(shape.channels, lanes); }
 
-void draw(const Random& random, std::int64_t block, std::int64_t blocks, std::uint16_t* mask) {
-  isa::active().dropout.draw(random.seed, random.counter + std::uint64_t(block) * lanes, random.threshold, blocks,
-                             mask + block * words_per_block);
-}
-
 class Application {
  public:
   Application(const Dropout& work, const Random* random)
@@ -39,18 +34,19 @@ class Application {
     const std::int64_t blocks = divide_up(work_.shape.size, random_block);
     parts(blocks, blocks_per_part, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t block = begin; block < end; block += blocks_per_part) {
-        const std::int64_t count = std::min(blocks_per_part, end - block);
-        if (random_) draw(*random_, block, count, work_.mask);
         const std::int64_t element = block * random_block;
-        apply(element, std::min(count * random_block, work_.shape.size - element),
-              work_.mask + block * words_per_block);
+        const std::int64_t elements = std::min(blocks_per_part, end - block) * random_block;
+        Random random{};
+        if (random_) random = {random_->seed, random_->counter + std::uint64_t(block) * lanes, random_->threshold};
+        apply(element, std::min(elements, work_.shape.size - element), work_.mask + block * words_per_block,
+              random_ ? &random : nullptr);
       }
     });
   }
 
   void channels() const {
     const DropoutShape& shape = work_.shape;
-    if (random_) draw(*random_, 0, shape.mask_words() / words_per_block, work_.mask);
+    if (random_) isa::active().dropout.draw(*random_, shape.mask_words() / words_per_block, work_.mask);
     if (shape.channels_last) {
       const std::int64_t rows_per_part = std::max(blocks_per_part * random_block / shape.channels, std::int64_t(1));
       parts(shape.samples * shape.length, rows_per_part, [&](std::int64_t begin, std::int64_t end) {
@@ -85,8 +81,8 @@ class Application {
     return static_cast<Byte*>(array) + element * item_size(work_.shape.dtype);
   }
 
-  void apply(std::int64_t element, std::int64_t n, const std::uint16_t* mask) const {
-    isa::active().dropout.apply[int(work_.shape.dtype)]({at(work_.x, element), at(work_.y, element), mask, n,
+  void apply(std::int64_t element, std::int64_t n, std::uint16_t* mask, const Random* random = nullptr) const {
+    isa::active().dropout.apply[int(work_.shape.dtype)]({at(work_.x, element), at(work_.y, element), mask, random, n,
                                                          work_.scale, work_.shift, work_.dropped,
                                                          memory::is_large(bytes_), memory::is_huge(bytes_)});
   }

@@ -7,12 +7,6 @@
 
 namespace ravine {
 
-// Where the random bits come from: Philox with this key, from this counter on.
-struct Random {
-  std::uint64_t seed, counter;
-  std::uint32_t threshold;  // of 65536: how often an element is dropped
-};
-
 // Elements, and what a mask is drawn for: each of them, or each channel of each sample.
 struct DropoutShape {
   std::int64_t size;
