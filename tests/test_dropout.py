@@ -90,12 +90,13 @@ def test_streamed_results(dtype):
     """Larger than the last cache is taken to be, and not aligned."""
     n = (1 << 25) // np.dtype(dtype).itemsize + 1000
     x = np.random.default_rng(0).standard_normal(n).astype(dtype)
-    buffer = np.full(n + 3, 7, dtype)
     mask = keep_mask(n, 0.5, 1, 0)
     for skip in (0, 1, 3):
+        buffer = np.full(n + 4, 7, dtype)
         y, _ = functional.dropout_forward(x, seed=1, out=buffer[skip : skip + n])
         np.testing.assert_array_equal(y, np.where(mask, 2 * x, 0))
-    assert (buffer[:3] == buffer[:3]).all()
+        assert (buffer[:skip] == 7).all()
+        assert (buffer[skip + n :] == 7).all()
 
 
 def test_how_often_elements_are_dropped():

@@ -68,7 +68,7 @@ class BatchNormContext {
       checked.fail(std::string("x has been overwritten ") +
                    (in_place_ ? "by the forward pass (out=x)" : "since the forward pass") +
                    ", but the gradient needs it. Give the forward pass another out.");
-    const bool added = fused_ == Fused::add || fused_ == Fused::add_relu;
+    const bool added = adds(fused_);
     const py::object g = checked.like(dy, "dy", form_, "x");
     const py::object dw = checked.of_channels(weight_grad, "weight.grad", shape_.channels, x_, true);
     const py::object db = checked.of_channels(bias_grad, "bias.grad", shape_.channels, x_, true);

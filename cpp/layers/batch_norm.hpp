@@ -12,19 +12,12 @@
 namespace ravine {
 namespace {  // see rules/rules.hpp
 
-constexpr bool adds(Fused fused) { return fused == Fused::add || fused == Fused::add_relu; }
-
 // A coefficient that all elements of a run share. Where each has its own, it is a pointer.
 template <class V>
 struct Same {
   V value;
   V operator[](std::int64_t) const { return value; }
 };
-
-template <class T>
-T* at(T* array, std::int64_t i) {
-  return array ? array + i : nullptr;
-}
 
 // Neighbouring elements of a block with their coefficients, each a Same<V> or a pointer.
 template <class V, class Of, class DoubleOf>

@@ -6,12 +6,22 @@
 #include "loop/kernel.hpp"
 
 namespace ravine {
+namespace {  // see rules/rules.hpp
+
+// The address of element i, where there is an array.
+template <class T>
+T* at(T* array, std::int64_t i) {
+  return array ? array + i : nullptr;
+}
+
+}  // namespace
 
 constexpr int lanes = 16;  // how many partial sums a sum has, and how many bits of a mask stand in a word
 
 // What is done beside batch normalisation in the same pass: y = bn(x), max(bn(x), 0), bn(x) + z, max(bn(x) + z, 0).
 enum class Fused { plain, relu, add, add_relu };
 constexpr int fused_count = 4;
+constexpr bool adds(Fused fused) { return fused == Fused::add || fused == Fused::add_relu; }
 
 enum class BatchNormPass { moments, forward, backward_sums, backward, backward_evaluation };
 constexpr int batch_norm_pass_count = 5;

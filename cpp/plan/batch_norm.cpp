@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "isa/select.hpp"
+#include "plan/measures.hpp"
 #include "plan/memory.hpp"
 #include "threads/threads.hpp"
 
@@ -30,11 +31,6 @@ constexpr std::int64_t tile_run = 1 << 12;
 constexpr std::int64_t column_tile_run = 1 << 10;
 constexpr std::int64_t max_columns = 2048;  // of a tile whose columns share coefficients
 static_assert(lanes * (least_plane - 1) < max_columns && column_tile_run <= max_columns, "");
-
-// What is worth sharing among threads is measured in bytes of an optimizer's step, which is so much quicker with each.
-constexpr std::int64_t slower_than_a_step = 4;
-
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // The array cut into blocks: tiles of channels times segments of the rows.
 class Grid {
@@ -135,11 +131,6 @@ class Grid {
   std::int64_t piece_ = 0;   // its elements
 };
 
-template <class T>
-T* at(T* array, std::int64_t i) {
-  return array ? array + i : nullptr;
-}
-
 // The coefficients of all channels, in the type of the elements (kernels.hpp).
 template <class V>
 struct ChannelCoefficients {
@@ -225,10 +216,8 @@ class Passes {
  private:
   template <class F>
   void each(std::int64_t count, const F& f) {
-    constexpr std::int64_t max_parts = 1 << 12;
-    const std::int64_t parts = std::min(count, max_parts);
-    threads::run(int(parts), share_, [&](int part) {
-      for (std::int64_t i = count * part / parts; i < count * (part + 1) / parts; ++i) f(i);
+    threads::run_in_parts(count, 1, share_, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) f(i);
     });
   }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "isa/select.hpp"
+#include "plan/measures.hpp"
 #include "plan/memory.hpp"
 #include "threads/threads.hpp"
 
@@ -12,12 +13,6 @@ namespace {
 
 constexpr std::int64_t words_per_block = random_block / lanes;
 constexpr std::int64_t blocks_per_part = 64;
-constexpr std::int64_t max_parts = 1 << 12;
-
-// What is worth sharing among threads is measured in bytes of an optimizer's step; drawing takes so much longer.
-constexpr std::int64_t slower_than_a_step = 4;
-
-constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 std::int64_t words_of_sample(const DropoutShape& shape) { return divide_up(shape.channels, lanes); }
 
@@ -32,7 +27,7 @@ class Application {
   // Drawn and applied while the piece of the mask is in the nearest cache.
   void elements() const {
     const std::int64_t blocks = divide_up(work_.shape.size, random_block);
-    parts(blocks, blocks_per_part, [&](std::int64_t begin, std::int64_t end) {
+    threads::run_in_parts(blocks, blocks_per_part, share_, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t block = begin; block < end; block += blocks_per_part) {
         const std::int64_t element = block * random_block;
         const std::int64_t elements = std::min(blocks_per_part, end - block) * random_block;
@@ -49,32 +44,28 @@ class Application {
     if (random_) isa::active().dropout.draw(*random_, shape.mask_words() / words_per_block, work_.mask);
     if (shape.channels_last) {
       const std::int64_t rows_per_part = std::max(blocks_per_part * random_block / shape.channels, std::int64_t(1));
-      parts(shape.samples * shape.length, rows_per_part, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t row = begin; row < end; ++row)
-          apply(row * shape.channels, shape.channels, work_.mask + row / shape.length * words_of_sample(shape));
-      });
+      threads::run_in_parts(
+          shape.samples * shape.length, rows_per_part, share_, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t row = begin; row < end; ++row)
+              apply(row * shape.channels, shape.channels, work_.mask + row / shape.length * words_of_sample(shape));
+          });
       return;
     }
     const std::int64_t planes_per_part = std::max(blocks_per_part * random_block / shape.length, std::int64_t(1));
-    parts(shape.samples * shape.channels, planes_per_part, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t plane = begin; plane < end; ++plane) {
-        const std::int64_t channel = plane % shape.channels;
-        const std::int64_t word = plane / shape.channels * words_of_sample(shape) + channel / lanes;
-        if (work_.mask[word] >> channel % lanes & 1)
-          apply(plane * shape.length, shape.length, nullptr);
-        else
-          std::memset(at(work_.y, plane * shape.length), 0, std::size_t(shape.length * item_size(shape.dtype)));
-      }
-    });
+    threads::run_in_parts(
+        shape.samples * shape.channels, planes_per_part, share_, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t plane = begin; plane < end; ++plane) {
+            const std::int64_t channel = plane % shape.channels;
+            const std::int64_t word = plane / shape.channels * words_of_sample(shape) + channel / lanes;
+            if (work_.mask[word] >> channel % lanes & 1)
+              apply(plane * shape.length, shape.length, nullptr);
+            else
+              std::memset(at(work_.y, plane * shape.length), 0, std::size_t(shape.length * item_size(shape.dtype)));
+          }
+        });
   }
 
  private:
-  template <class F>
-  void parts(std::int64_t count, std::int64_t per_part, const F& f) const {
-    const std::int64_t n = share_.threads == 1 ? 1 : std::clamp(count / per_part, std::int64_t(1), max_parts);
-    threads::run(int(n), share_, [&](int part) { f(count * part / n, count * (part + 1) / n); });
-  }
-
   template <class T>
   T* at(T* array, std::int64_t element) const {
     using Byte = std::conditional_t<std::is_const_v<T>, const char, char>;

@@ -12,7 +12,6 @@ namespace {
 
 // Threads share work out in parts of this size, or larger ones where there would be too many.
 constexpr std::int64_t elements_per_part = 1 << 13;
-constexpr std::int64_t max_parts = 1 << 12;
 
 // Parts begin at multiples of this within a tensor, so that threads rarely share a cache line.
 constexpr std::int64_t elements_per_line = 16;
@@ -72,8 +71,8 @@ std::int64_t Plan::prepare() {
 }
 
 void Plan::run() {
-  const int parts = share_.threads == 1 ? 1 : int(std::clamp(total_ / elements_per_part, std::int64_t(1), max_parts));
-  threads::run(parts, share_, [&](int part) { update(total_ * part / parts, total_ * (part + 1) / parts); });
+  threads::run_in_parts(total_, elements_per_part, share_,
+                        [&](std::int64_t begin, std::int64_t end) { update(begin, end); });
   for (const Job& job : jobs_) {
     *job.steps += 1;
     for (int k = 0; k < max_scalars && job.tensor->scalars[k]; ++k) *job.tensor->scalars[k] = job.step->after[k];

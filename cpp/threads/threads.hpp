@@ -1,6 +1,7 @@
 // How work is shared out among threads, whatever does it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -59,6 +60,14 @@ void run(int parts, Share share, Function&& function) {
   }
   const auto call = [](void* context, int part) { (*static_cast<Function*>(context))(part); };
   active().run({call, &function, parts, share.worth_waking}, share.threads);
+}
+
+// Calls function(begin, end) for the parts of [0, count), of `per_part` each or more where there would be too many.
+template <class Function>
+void run_in_parts(std::int64_t count, std::int64_t per_part, Share share, Function&& function) {
+  constexpr std::int64_t max_parts = 1 << 12;
+  const std::int64_t parts = share.threads == 1 ? 1 : std::clamp(count / per_part, std::int64_t(1), max_parts);
+  run(int(parts), share, [&](int part) { function(count * part / parts, count * (part + 1) / parts); });
 }
 
 }  // namespace ravine::threads

@@ -7,7 +7,7 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class AdaBelief(Optimizer):
@@ -78,10 +78,8 @@ class AdaBelief(Optimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta1, beta2 = group["betas"]
-        hyper = {key: group[key] for key in ("lr", "eps", "eps_root", "weight_decay")}
         return Rule(
             "adabelief_nesterov" if group["nesterov"] else "adabelief",
-            {**hyper, "beta1": beta1, "beta2": beta2},
+            numbers_of(group, "lr", "betas", "eps", "eps_root", "weight_decay"),
             group["decoupled_weight_decay"],
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, unit
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class Adadelta(Optimizer):
@@ -56,4 +56,4 @@ class Adadelta(Optimizer):
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("adadelta", {key: group[key] for key in ("lr", "rho", "eps", "weight_decay")})
+        return Rule("adadelta", numbers_of(group, "lr", "rho", "eps", "weight_decay"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class Adagrad(Optimizer):
@@ -69,7 +69,7 @@ class Adagrad(Optimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("adagrad", {key: group[key] for key in ("lr", "lr_decay", "weight_decay", "eps")})
+        return Rule("adagrad", numbers_of(group, "lr", "lr_decay", "weight_decay", "eps"))
 
     def _initial_state(self, name: str, group: Mapping[str, Any]) -> float:
         return float(group["initial_accumulator_value"])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, three_betas
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class Adan(Optimizer):
@@ -69,6 +69,4 @@ class Adan(Optimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta1, beta2, beta3 = group["betas"]
-        hyper = {key: group[key] for key in ("lr", "eps", "eps_root", "weight_decay")}
-        return Rule("adan", {**hyper, "beta1": beta1, "beta2": beta2, "beta3": beta3}, decoupled=True)
+        return Rule("adan", numbers_of(group, "lr", "betas", "eps", "eps_root", "weight_decay"), decoupled=True)

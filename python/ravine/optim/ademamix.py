@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, three_betas, whole
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class AdEMAMix(Optimizer):
@@ -90,7 +90,5 @@ class AdEMAMix(Optimizer):
             )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta1, beta2, beta3 = group["betas"]
-        names = ("lr", "eps", "eps_root", "weight_decay", "alpha", "alpha_warmup", "beta3_warmup")
-        hyper = {key: group[key] for key in names}
-        return Rule("ademamix", {**hyper, "beta1": beta1, "beta2": beta2, "beta3": beta3}, decoupled=True)
+        names = ("lr", "betas", "eps", "eps_root", "weight_decay", "alpha", "alpha_warmup", "beta3_warmup")
+        return Rule("ademamix", numbers_of(group, *names), decoupled=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class ADOPT(Optimizer):
@@ -77,10 +77,8 @@ class ADOPT(Optimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta1, beta2 = group["betas"]
-        hyper = {key: group[key] for key in ("lr", "eps", "weight_decay")}
         return Rule(
             "adopt_nesterov" if group["nesterov"] else "adopt",
-            {**hyper, "beta1": beta1, "beta2": beta2, "clipped": group["use_clipping"]},
+            numbers_of(group, "lr", "betas", "eps", "weight_decay", clipped=group["use_clipping"]),
             group["decoupled_weight_decay"],
         )

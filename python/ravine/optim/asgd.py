@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class ASGD(Optimizer):
@@ -69,4 +69,4 @@ class ASGD(Optimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("asgd", {key: group[key] for key in ("lr", "lambd", "alpha", "t0", "weight_decay")})
+        return Rule("asgd", numbers_of(group, "lr", "lambd", "alpha", "t0", "weight_decay"))

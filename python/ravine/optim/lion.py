@@ -7,7 +7,7 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class Lion(Optimizer):
@@ -51,6 +51,4 @@ class Lion(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta1, beta2 = group["betas"]
-        hyper = {"lr": group["lr"], "weight_decay": group["weight_decay"], "beta1": beta1, "beta2": beta2}
-        return Rule("lion", hyper, decoupled=True)
+        return Rule("lion", numbers_of(group, "lr", "betas", "weight_decay"), decoupled=True)

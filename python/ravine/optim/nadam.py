@@ -7,7 +7,7 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class NAdam(Optimizer):
@@ -75,8 +75,8 @@ class NAdam(Optimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta1, beta2 = group["betas"]
-        hyper = {key: group[key] for key in ("lr", "eps", "weight_decay", "momentum_decay")}
         return Rule(
-            "nadam", {**hyper, "beta1": beta1, "beta2": beta2, "eps_root": 0.0}, group["decoupled_weight_decay"]
+            "nadam",
+            numbers_of(group, "lr", "betas", "eps", "weight_decay", "momentum_decay", eps_root=0.0),
+            group["decoupled_weight_decay"],
         )

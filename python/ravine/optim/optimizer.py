@@ -36,6 +36,14 @@ class Rule(NamedTuple):
     decoupled: bool = False  # whether weight decay shrinks the parameter itself rather than joining the gradient
 
 
+def numbers_of(group: Mapping[str, Any], *names: str, **others: float) -> dict[str, float]:
+    """Return the numbers of a group that a rule takes, and others: "betas" become "beta1", "beta2", ..."""
+    numbers = {name: group[name] for name in names if name != "betas"}
+    if "betas" in names:
+        numbers.update((f"beta{i}", beta) for i, beta in enumerate(group["betas"], start=1))
+    return {**numbers, **others}
+
+
 class Optimizer:
     """Base class of all optimizers.
 

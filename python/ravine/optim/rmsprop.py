@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, unit
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class RMSprop(Optimizer):
@@ -80,8 +80,5 @@ class RMSprop(Optimizer):
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
         name = "rmsprop" + ("_centered" if group["centered"] else "") + ("_momentum" if group["momentum"] else "")
-        inside = group["eps_inside_sqrt"]
-        hyper = {key: group[key] for key in ("lr", "alpha", "weight_decay", "momentum")}
-        return Rule(
-            name, {**hyper, "eps": 0.0 if inside else group["eps"], "eps_root": group["eps"] if inside else 0.0}
-        )
+        eps, eps_root = (0.0, group["eps"]) if group["eps_inside_sqrt"] else (group["eps"], 0.0)
+        return Rule(name, numbers_of(group, "lr", "alpha", "weight_decay", "momentum", eps=eps, eps_root=eps_root))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ravine._hyper import averaging_betas, flag, non_negative, proper_fraction, whole
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class ScheduleFree(Optimizer):
@@ -156,7 +156,7 @@ class SGDScheduleFree(ScheduleFree):
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
         names = ("lr", "momentum", "weight_decay", "warmup_steps", "r", "weight_lr_power")
-        return Rule("sgd_schedule_free", {key: group[key] for key in names})
+        return Rule("sgd_schedule_free", numbers_of(group, *names))
 
 
 class AdamWScheduleFree(ScheduleFree):
@@ -232,16 +232,6 @@ class AdamWScheduleFree(ScheduleFree):
         return float(group["betas"][0])
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta1, beta2 = group["betas"]
-        hyper = {key: group[key] for key in ("lr", "eps", "warmup_steps", "r", "weight_lr_power")}
-        return Rule(
-            "adamw_schedule_free",
-            {
-                **hyper,
-                "beta1": beta1,
-                "beta2": beta2,
-                "eps_root": 0.0,
-                "weight_decay": 0.0,
-                "update_decay": group["weight_decay"],
-            },
-        )
+        names = ("lr", "betas", "eps", "warmup_steps", "r", "weight_lr_power")
+        others = {"eps_root": 0.0, "weight_decay": 0.0, "update_decay": group["weight_decay"]}
+        return Rule("adamw_schedule_free", numbers_of(group, *names, **others))

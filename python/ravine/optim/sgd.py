@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class SGD(Optimizer):
@@ -79,4 +79,4 @@ class SGD(Optimizer):
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
         name = "sgd" if group["momentum"] == 0 else "nesterov" if group["nesterov"] else "momentum"
-        return Rule(name, {key: group[key] for key in ("lr", "momentum", "dampening", "weight_decay")})
+        return Rule(name, numbers_of(group, "lr", "momentum", "dampening", "weight_decay"))

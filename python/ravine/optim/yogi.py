@@ -7,7 +7,7 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim.optimizer import Optimizer, Rule, numbers_of
 
 
 class Yogi(Optimizer):
@@ -72,9 +72,11 @@ class Yogi(Optimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta1, beta2 = group["betas"]
-        hyper = {key: group[key] for key in ("lr", "eps", "weight_decay")}
-        return Rule("yogi", {**hyper, "beta1": beta1, "beta2": beta2, "eps_root": 0.0}, group["decoupled_weight_decay"])
+        return Rule(
+            "yogi",
+            numbers_of(group, "lr", "betas", "eps", "weight_decay", eps_root=0.0),
+            group["decoupled_weight_decay"],
+        )
 
     def _initial_state(self, name: str, group: Mapping[str, Any]) -> float:
         return float(group["initial_accumulator_value"])

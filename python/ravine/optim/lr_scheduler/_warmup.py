@@ -23,7 +23,33 @@ class WarmupFactorLR(FactorLR):
         raise NotImplementedError
 
 
-class CosineWarmupLR(WarmupFactorLR):
+class WarmupCosineLR(WarmupFactorLR):
+    """What schedules share that go down along cosines after the warm-up."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        warmup_steps: int,
+        total_steps: int,
+        num_cycles: float,
+        eta_min: float,
+        last_epoch: int,
+    ) -> None:
+        self._configure(
+            optimizer, warmup_steps=warmup_steps, total_steps=total_steps, num_cycles=num_cycles, eta_min=eta_min
+        )
+        check_total(self._where, self.total_steps, self.warmup_steps)
+        super().__init__(optimizer, last_epoch)
+
+    total_steps: int
+    num_cycles: float
+    eta_min: float
+
+    def _prepare(self) -> None:
+        self._floor = self.eta_min
+
+
+class CosineWarmupLR(WarmupCosineLR):
     """A linear warm-up, then down along a cosine.
 
         f(t) = t / W                                             while t < W = warmup_steps
@@ -60,25 +86,14 @@ class CosineWarmupLR(WarmupFactorLR):
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
-        self._configure(
-            optimizer, warmup_steps=warmup_steps, total_steps=total_steps, num_cycles=num_cycles, eta_min=eta_min
-        )
-        check_total(self._where, self.total_steps, self.warmup_steps)
-        super().__init__(optimizer, last_epoch)
-
-    total_steps: int
-    num_cycles: float
-    eta_min: float
+        super().__init__(optimizer, warmup_steps, total_steps, num_cycles, eta_min, last_epoch)
 
     def _after_warmup(self, t: float) -> float:
         share = min(1.0, (t - self.warmup_steps) / (self.total_steps - self.warmup_steps))
         return (1 + math.cos(2 * math.pi * self.num_cycles * share)) / 2
 
-    def _prepare(self) -> None:
-        self._floor = self.eta_min
 
-
-class CosineHardRestartsLR(WarmupFactorLR):
+class CosineHardRestartsLR(WarmupCosineLR):
     """A linear warm-up, then down along a cosine several times, each time from the top.
 
         f(t) = t / W                                                     while t < W = warmup_steps
@@ -116,15 +131,7 @@ class CosineHardRestartsLR(WarmupFactorLR):
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
-        self._configure(
-            optimizer, warmup_steps=warmup_steps, total_steps=total_steps, num_cycles=num_cycles, eta_min=eta_min
-        )
-        check_total(self._where, self.total_steps, self.warmup_steps)
-        super().__init__(optimizer, last_epoch)
-
-    total_steps: int
-    num_cycles: int
-    eta_min: float
+        super().__init__(optimizer, warmup_steps, total_steps, num_cycles, eta_min, last_epoch)
 
     def _after_warmup(self, t: float) -> float:
         if t >= self.total_steps:
@@ -132,9 +139,6 @@ class CosineHardRestartsLR(WarmupFactorLR):
         # In whole numbers as long as possible: a restart must not be missed by rounding.
         steps = self.total_steps - self.warmup_steps
         return (1 + math.cos(math.pi * (self.num_cycles * (t - self.warmup_steps) % steps) / steps)) / 2
-
-    def _prepare(self) -> None:
-        self._floor = self.eta_min
 
 
 class InverseSqrtLR(WarmupFactorLR):
