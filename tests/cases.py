@@ -6,13 +6,16 @@ The generic tests run over this table; tests/test_cases.py fails when something 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from ravine import optim, reference
 
 Config = dict[str, Any]
+Array = np.ndarray[Any, Any]
+State = dict[str, Any]
 
 # How the golden values are made: so many steps, the second parameter from step LATE on, lr times LR_FACTOR each step.
 STEPS = 50
@@ -23,9 +26,14 @@ LR_FACTOR = 0.98
 @dataclass(frozen=True)
 class Case:
     optimizer: type[optim.Optimizer]
-    reference: Callable[..., None]
+    reference: Callable[..., Any]
     configs: list[Config]
     errors: list[tuple[Config, type[Exception], str]]
+    together: bool = (
+        False  # whether sums over all parameters of a group decide, so that the reference takes them at once
+    )
+    norms: bool = False  # whether sums over a parameter decide; their last bits depend on its order in memory
+    matrices: bool = False  # whether the parameters are matrices, with products of which the bits are not fixed
     # Who says what is right (a function of tests/oracles.py), and the hyper-parameters that it does not have.
     oracle: str = "torch"
     beyond_oracle: frozenset[str] = field(default_factory=frozenset)
@@ -33,6 +41,21 @@ class Case:
     @property
     def name(self) -> str:
         return self.optimizer.__name__
+
+    def shaped(self, array: Array) -> Array:
+        """Return a vector as this optimizer takes it."""
+        return array.reshape(1, -1) if self.matrices and array.ndim == 1 else array
+
+    def run_reference(
+        self, settings: Config, params: Sequence[Array], gradients: Iterable[Sequence[Array]], states: Sequence[State]
+    ) -> None:
+        """Make a step of the reference for each list of gradients."""
+        for grads in gradients:
+            if self.together:
+                settings = {**settings, **(self.reference(params, grads, states, **settings) or {})}
+            else:
+                for p, g, state in zip(params, grads, states, strict=True):
+                    self.reference(p, g, state, **settings)
 
     @property
     def golden_configs(self) -> list[Config]:
@@ -379,7 +402,110 @@ CASES = [
         ],
         oracle="schedulefree",
     ),
+    Case(
+        optim.LARS,
+        reference.lars,
+        combinations(nesterov=[None, True], weight_decay=[None, 0.1], maximize=[None, True])
+        + [{"lr": 0.3, "momentum": 0.5, "trust_coefficient": 0.1, "eps": 1e-3}, {"momentum": 0.0}],
+        [
+            *COMMON_ERRORS,
+            *EPS_ERRORS,
+            ({"momentum": -1}, ValueError, r"momentum=-1 is negative"),
+            ({"trust_coefficient": INF}, ValueError, r"trust_coefficient=inf is not finite"),
+            ({"nesterov": "yes"}, TypeError, r"nesterov='yes'; expected True or False"),
+        ],
+        oracle="optax",
+        norms=True,
+    ),
+    Case(
+        optim.LAMB,
+        reference.lamb,
+        combinations(weight_decay=[None, 0.1], maximize=[None, True])
+        + [{"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "eps_root": 1e-4, "weight_decay": 0.01}],
+        [*COMMON_ERRORS, *BETAS_ERRORS, *EPS_ERRORS, ({"eps_root": -1}, ValueError, r"eps_root=-1 is negative")],
+        oracle="optax",
+        norms=True,
+    ),
+    Case(
+        optim.Adafactor,
+        reference.adafactor,
+        combinations(weight_decay=[None, 0.1], maximize=[None, True])
+        + [
+            {"lr": 0.3, "beta2_decay": -0.5, "eps": (1e-3, 1e-2), "d": 2.0},
+            {"eps": (1e-12, 0.0), "beta2_decay": 0.0},
+            {"eps": (0.1, 1e-3)},
+        ],
+        [
+            *COMMON_ERRORS,
+            ({"beta2_decay": 0.8}, ValueError, r"beta2_decay=0.8 is above 0; expected a finite number, 0 or less"),
+            ({"eps": 1e-3}, TypeError, r"eps=0.001; expected a pair such as \(None, 1e-3\)"),
+            ({"eps": (-1, 1e-3)}, ValueError, r"eps\[0\]=-1 is negative"),
+            ({"eps": (None, None)}, TypeError, r"eps\[1\]=None is a NoneType"),
+            ({"d": 0.5}, ValueError, r"d=0.5 is out of range; expected a finite number, 1 or more"),
+        ],
+        norms=True,
+    ),
+    Case(
+        optim.Prodigy,
+        reference.prodigy,
+        combinations(weight_decay=[None, 0.1], safeguard_warmup=[None, True], maximize=[None, True])
+        + [
+            {"lr": 0.5, "betas": (0.5, 0.9), "beta3": 0.8, "eps": 1e-3, "d0": 1e-2, "d_coef": 2.0},
+            {"betas": (0.0, 0.0)},
+        ],
+        [
+            *COMMON_ERRORS,
+            *BETAS_ERRORS,
+            *EPS_ERRORS,
+            ({"beta3": 1.0}, ValueError, r"beta3=1.0 is out of range"),
+            ({"d0": 0}, ValueError, r"d0=0; expected a finite number above 0"),
+            ({"d_coef": -1}, ValueError, r"d_coef=-1; expected a finite number above 0"),
+            ({"safeguard_warmup": "no"}, TypeError, r"safeguard_warmup='no'; expected True or False"),
+        ],
+        oracle="optax",
+        together=True,
+        norms=True,
+    ),
+    Case(
+        optim.SWATS,
+        reference.swats,
+        combinations(tolerance=[None, 1e-4, 1.0], weight_decay=[None, 0.1], maximize=[None, True])
+        + [{"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "tolerance": 0.01}, {"lr": 0.0}],
+        [
+            *COMMON_ERRORS,
+            *BETAS_ERRORS,
+            *EPS_ERRORS,
+            ({"tolerance": -1}, ValueError, r"tolerance=-1 is negative"),
+            (
+                {"sgd_scale": -1},
+                (TypeError, ValueError),
+                r"(unexpected keyword argument 'sgd_scale'|sgd_scale=-1 is negative)",
+            ),
+        ],
+        oracle="paper",
+        together=True,
+        norms=True,
+    ),
+    Case(
+        optim.Muon,
+        reference.muon,
+        combinations(nesterov=[None, False], weight_decay=[None, 0.0], adjust_lr_fn=[None, "match_rms_adamw"])
+        + [
+            {"maximize": True},
+            {"lr": 0.1, "momentum": 0.5, "ns_steps": 3, "eps": 1e-3, "adjust_lr_fn": "original"},
+            {"ns_coefficients": (1.5, -0.5, 0.0), "ns_steps": 12},
+            {"ns_steps": 0},
+        ],
+        [
+            *COMMON_ERRORS,
+            ({"momentum": 1.1}, ValueError, r"momentum=1.1 is out of range"),
+            ({"nesterov": None}, TypeError, r"nesterov=None; expected True or False"),
+            ({"ns_coefficients": (1, 2)}, TypeError, r"ns_coefficients=\(1, 2\); expected three numbers such as"),
+            ({"eps": 0}, ValueError, r"eps=0; expected a finite number above 0"),
+            ({"ns_steps": -1}, ValueError, r"ns_steps=-1; expected a whole number, 0 or more"),
+            ({"adjust_lr_fn": "mine"}, ValueError, r"adjust_lr_fn='mine'; expected None or 'original' or"),
+        ],
+        beyond_oracle=frozenset({"maximize"}),
+        matrices=True,
+    ),
 ]
-
-CONFIGS = [(case, config) for case in CASES for config in case.configs]
-CONFIG_IDS = [f"{case.name}-{id_of(config)}" for case, config in CONFIGS]

@@ -20,16 +20,20 @@ def torch_steps(name: str, config: dict[str, Any], start: Array, lrs: Sequence[f
 
     # The numbers that NAdam and ASGD carry from step to step are kept in torch's default type.
     before = torch.get_default_dtype()
+    bfloat16 = torch.Tensor.bfloat16
     p = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = getattr(torch.optim, name)([p], foreach=False, **config)
+    kind = {} if name == "Muon" else {"foreach": False}
+    optimizer = getattr(torch.optim, name)([p], **kind, **config)
     for lr, g in zip(lrs, grads, strict=True):
         optimizer.param_groups[0]["lr"] = lr
         p.grad = torch.from_numpy(g.copy())
         torch.set_default_dtype(torch.float64)
+        torch.Tensor.bfloat16 = torch.Tensor.clone  # Muon's products, which torch has in 16 bits
         try:
             optimizer.step()
         finally:
             torch.set_default_dtype(before)
+            torch.Tensor.bfloat16 = bfloat16
         state = {key: value.numpy().copy() for key, value in optimizer.state[p].items() if value is not None}
         state.pop("step", None)
         yield p.detach().numpy().copy(), state
@@ -69,33 +73,41 @@ def optax_steps(name: str, config: dict[str, Any], start: Array, lrs: Sequence[f
         coupled, decoupled = (0.0, decay) if config.pop("decoupled_weight_decay", False) else (decay, 0.0)
     with jax.enable_x64(True):
         rates = jax.numpy.asarray(lrs)
-        rule, states = _optax_rule(name, config, lambda count: rates[count])
+        rule, states = optax_rule(name, config, lambda count: rates[count])
         p = jax.numpy.asarray(start)
         state = rule.init(p)
         for lr, g in zip(lrs, grads, strict=True):
             gradient = jax.numpy.asarray(sign * g) + coupled * p
             updates, state = rule.update(gradient, state, p)
             p = optax.apply_updates(p, updates) - lr * decoupled * p
-            yield np.array(p), {ours: np.array(getattr(state[0], theirs)) for ours, theirs in states.items()}
+            yield np.array(p), states(state)
 
 
-def _optax_rule(name: str, config: dict[str, Any], lr: Callable[[Any], Any]) -> tuple[Any, dict[str, str]]:
-    """Return the transformation, and how it calls our states."""
+def optax_rule(
+    name: str, config: dict[str, Any], lr: Callable[[Any], Any]
+) -> tuple[Any, Callable[[Any], dict[str, Any]]]:
+    """Return the transformation, and a function that finds our states in its."""
     import optax
     from jax import numpy as jnp
     from optax import contrib
 
     config = {key: value for key, value in config.items() if key != "lr"}
     config |= {f"b{i}": beta for i, beta in enumerate(config.pop("betas", ()), 1)}
-    moments = {"exp_avg": "mu", "exp_avg_sq": "nu"}
-    if name == "Lion":
-        return optax.lion(lr, **config), {"exp_avg": "mu"}
-    if name == "AdaBelief":
-        return optax.adabelief(lr, **config), {"exp_avg": "mu", "exp_avg_var": "nu"}
-    if name == "Yogi":
-        return optax.chain(optax.scale_by_yogi(**config), optax.scale_by_learning_rate(lr)), moments
-    if name == "ADOPT":
-        return contrib.adopt(lr, **config), moments
+    if name == "Prodigy":
+        return _prodigy(config, lr)
+    moments = _named(exp_avg="mu", exp_avg_sq="nu")
+    rules: dict[str, tuple[Callable[..., Any], Callable[[Any], dict[str, Any]]]] = {
+        "Lion": (optax.lion, _named(exp_avg="mu")),
+        "AdaBelief": (optax.adabelief, _named(exp_avg="mu", exp_avg_var="nu")),
+        "Yogi": (lambda lr, **c: optax.chain(optax.scale_by_yogi(**c), optax.scale_by_learning_rate(lr)), moments),
+        "ADOPT": (contrib.adopt, moments),
+        "LAMB": (optax.lamb, moments),
+        # optax adds its velocity, ours is subtracted.
+        "LARS": (optax.lars, lambda state: {"momentum_buffer": -np.array(state[3].trace)}),
+    }
+    if name in rules:
+        make, states = rules[name]
+        return make(lr, **config), states
     assert name == "AdEMAMix", name
     b1, b3, alpha = config.get("b1", 0.9), config.pop("b3", 0.9999), config.pop("alpha", 5.0)
     alpha_warmup, beta3_warmup = config.pop("alpha_warmup", 0), config.pop("beta3_warmup", 0)
@@ -110,13 +122,28 @@ def _optax_rule(name: str, config: dict[str, Any], lr: Callable[[Any], Any]) -> 
         return jnp.exp(log1 * log3 / ((1 - part) * log3 + part * log1))
 
     rule = contrib.ademamix(lr, b3=b3_at if beta3_warmup else b3, alpha=alpha_at if alpha_warmup else alpha, **config)
-    return rule, {"exp_avg": "m1", "exp_avg_slow": "m2", "exp_avg_sq": "nu"}
+    return rule, _named(exp_avg="m1", exp_avg_slow="m2", exp_avg_sq="nu")
+
+
+def _prodigy(config: dict[str, Any], lr: Callable[[Any], Any]) -> tuple[Any, Callable[[Any], dict[str, Any]]]:
+    from optax import contrib
+
+    betas = (config.pop("b1", 0.9), config.pop("b2", 0.999))
+    estimates = {"d0": "estim_lr0", "d_coef": "estim_lr_coef"}
+    config = {estimates.get(key, key): value for key, value in config.items()}
+    arrays = {"exp_avg": "exp_avg", "exp_avg_sq": "exp_avg_sq", "s": "grad_sum", "p0": "params0"}
+    names = {**arrays, "d": "estim_lr", "d_numerator": "numerator_weighted"}
+    rule = contrib.prodigy(lr, betas=betas, **config)
+    return rule, lambda state: {ours: np.array(getattr(state, theirs)) for ours, theirs in names.items()}
+
+
+def _named(**names: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda state: {ours: np.array(getattr(state[0], theirs)) for ours, theirs in names.items()}
 
 
 def paper_steps(name: str, config: dict[str, Any], start: Array, lrs: Sequence[float], grads: Sequence[Array]) -> Steps:
-    assert name == "Adan", name
     sign = -1 if config.get("maximize", False) else 1
-    return adan_steps(config, start, lrs, [sign * g for g in grads])
+    return {"Adan": adan_steps, "SWATS": swats_steps}[name](config, start, lrs, [sign * g for g in grads])
 
 
 def adan_steps(config: dict[str, Any], start: Array, lrs: Sequence[float], grads: Sequence[Array]) -> Steps:
@@ -135,6 +162,38 @@ def adan_steps(config: dict[str, Any], start: Array, lrs: Sequence[float], grads
         theta = (1 - lr * decay) * theta - eta * (m_hat + (1 - beta2) * v_hat)
         previous = g
         yield theta.copy(), {"exp_avg": m, "exp_avg_diff": v, "exp_avg_sq": n, "previous_grad": g}
+
+
+def swats_steps(config: dict[str, Any], start: Array, lrs: Sequence[float], grads: Sequence[Array]) -> Steps:
+    """Keskar & Socher 2017, algorithm 1, in its own notation.
+
+    Learning rates that change scale Lambda after the switch as they scaled Adam's before. A gamma counts where p
+    descends, and sums of weights stand for 1 - beta2^k, which they are where every step does.
+    """
+    beta1, beta2 = config.get("betas", (0.9, 0.999))
+    eps, tolerance, decay = config.get("eps", 1e-9), config.get("tolerance", 1e-9), config.get("weight_decay", 0.0)
+    w = start.copy()
+    m, a, v = np.zeros_like(w), np.zeros_like(w), np.zeros_like(w)
+    lambda_, weight, scale = 0.0, 0.0, None
+    for k, (alpha, gradient) in enumerate(zip(lrs, grads, strict=True), 1):
+        g = gradient + decay * w
+        if scale is not None:
+            v = beta1 * v + g
+            w = w - (1 - beta1) * scale * alpha * v
+            yield w.copy(), {"momentum_buffer": v}
+            continue
+        m = beta1 * m + (1 - beta1) * g
+        a = beta2 * a + (1 - beta2) * g**2
+        p = -alpha * (m / (1 - beta1**k)) / (np.sqrt(a / (1 - beta2**k)) + eps)
+        w = w + p
+        if p @ g < 0:
+            gamma = (p @ p) / -(p @ g)
+            lambda_ = beta2 * lambda_ + (1 - beta2) * gamma
+            weight, before = beta2 * weight + (1 - beta2), weight
+            if before > 0 and abs(lambda_ / weight - gamma) < tolerance:
+                scale = lambda_ / weight / alpha
+        adam = {"exp_avg": m, "exp_avg_sq": a, "gamma_avg": lambda_, "gamma_weight": weight, "rate": 0.0}
+        yield w.copy(), adam if scale is None else {"momentum_buffer": v}
 
 
 ORACLES: dict[str, Callable[..., Steps]] = {

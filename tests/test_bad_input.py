@@ -19,19 +19,20 @@ def ids(errors):
 @pytest.mark.parametrize(("case", "config", "exception", "text"), ERRORS, ids=ids(ERRORS))
 def test_hyperparameters(case: Case, config, exception, text):
     with pytest.raises(exception, match=text):
-        case.optimizer([np.zeros(3)], **config)
+        case.optimizer([case.shaped(np.zeros(3))], **config)
 
 
 @pytest.mark.parametrize(("case", "config", "exception", "text"), LATER_ERRORS, ids=ids(LATER_ERRORS))
 def test_hyperparameters_edited_later(case: Case, config, exception, text):
-    p, q = np.ones(3), np.ones(2)
+    p, q = case.shaped(np.ones(3)), case.shaped(np.ones(2))
+    grads = [p.copy(), q.copy()]
     optimizer = case.optimizer([{"params": [p]}, {"params": [q]}])
-    optimizer.step([np.ones(3), np.ones(2)])
+    optimizer.step(grads)
     before = optimizer.state_dict()
     bytes_before = p.tobytes() + q.tobytes()
     optimizer.param_groups[1].update(config)
     with pytest.raises(exception, match=rf"param_groups\[1\]: {text}"):
-        optimizer.step([np.ones(3), np.ones(2)])
+        optimizer.step(grads)
     assert p.tobytes() + q.tobytes() == bytes_before
     np.testing.assert_equal(optimizer.state_dict()["state"], before["state"])
 
@@ -175,9 +176,9 @@ BAD_GRADIENTS = {
 @pytest.mark.parametrize(("gradient", "exception", "text"), BAD_GRADIENTS.values(), ids=BAD_GRADIENTS)
 def test_gradients(case, gradient, exception, text):
     """The bad one comes last, and in the last group, so that everything else was right."""
-    params = [np.ones(5), np.ones((3, 2))]
+    params = [case.shaped(np.ones(5)), np.ones((3, 2))]
     optimizer = case.optimizer([{"params": {"a": params[0]}}, {"params": {"dense.bias": params[1]}}])
-    good = [np.ones(5), np.ones((3, 2))]
+    good = [p.copy() for p in params]
     optimizer.step(good)
     before, values = optimizer.state_dict(), [p.tobytes() for p in params]
     with pytest.raises(exception, match=rf"^{case.name}: .*\('dense.bias'\): {text}"):

@@ -54,15 +54,18 @@ def test_unknown_workloads_are_refused(name):
 def test_cases_cover_every_rule():
     optimizers = {name for name, value in vars(optim).items() if isinstance(value, type)} - {"Optimizer"}
     assert {case.optimizer.__name__ for case in CASES.values()} == optimizers
-    states = sorted(len(states) for name, (states, _) in _core.rules().items() if name != "lerp")  # no optimizer's rule
+    # Rules that are only a part of an optimizer, arrays that are only room, and next to nothing of a factored rule.
+    parts = {"lerp", "muon_direction", "muon_direction_nesterov", "adafactor_factored"}
+    states = {name: len(states) for name, (states, _) in _core.rules().items() if name not in parts}
+    states |= {"muon": 1, "adafactor": 0}
     # AdamW is the one class without a rule of its own.
-    assert sorted(case.states for name, case in CASES.items() if name != "adamw") == states
+    assert sorted(case.states for name, case in CASES.items() if name != "adamw") == sorted(states.values())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("workload", ["mlp_tiny", "flat:70001"])  # the second is done in pieces
 @pytest.mark.parametrize("rule", CASES)
-def test_numpy_form_gives_the_same_bits(rule, workload, dtype):
+def test_numpy_form_gives_the_same(rule, workload, dtype):
     ours, grads = workloads.make(workload, dtype)
     theirs = [param.copy() for param in ours]
     ravine, numpy = CASES[rule].ravine(ours, grads), CASES[rule].numpy(theirs, grads)
@@ -71,7 +74,10 @@ def test_numpy_form_gives_the_same_bits(rule, workload, dtype):
         numpy()
         for a, b in zip(ours, theirs, strict=True):
             assert a.dtype == dtype
-            np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+            if CASES[rule].exact:
+                np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+            else:
+                np.testing.assert_allclose(a, b, rtol=1e-4 if dtype == "float32" else 1e-10, atol=1e-7)
         for grad in grads:
             np.multiply(grad, -1.25, out=grad)
 

@@ -21,7 +21,9 @@ OBJECTS = {
     for isa in ("baseline", "avx2", "avx512")
 }
 RULES = _core.rules()
-NO_DIVISION = {"Sgd", "Momentum", "Nesterov", "Rprop", "Lion", "Asgd", "Lerp", "SgdScheduleFree"}
+NO_DIVISION = {"Sgd", "Momentum", "Nesterov", "Rprop", "Lion", "Asgd", "Lerp", "SgdScheduleFree"} | {
+    *("Lars", "LarsNesterov", "Muon", "MuonDirection", "MuonDirectionNesterov"),
+}
 WITHOUT = {"div": NO_DIVISION, "sqrt": NO_DIVISION | {"Adamax"}}
 X86 = platform.machine() in ("x86_64", "AMD64")
 
@@ -60,7 +62,9 @@ def test_every_rule_is_packed(isa):
     text = output("objdump", "-dC", "--no-show-raw-insn", OBJECTS[isa][-1])
     code: dict[tuple[str, str], str] = {}
     for name, body in re.findall(r"^[0-9a-f]+ <([^\n]*)>:\n(.*?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL):
-        if kernel := re.search(r"::(?:run|elementwise)<ravine::\(anonymous[^:]*::(\w+).*?, (float|double)", name):
+        if kernel := re.search(
+            r"::(?:update|measure|Factored)<ravine::\(anonymous[^:]*::(\w+).*?, (float|double)", name
+        ):
             code[kernel.groups()] = code.get(kernel.groups(), "") + body
     assert {name.lower() for name, _ in code} == {name.replace("_", "") for name in RULES}
     assert len(code) == 2 * len(RULES), sorted(code)

@@ -51,19 +51,20 @@ def test_every_rule_is_used_by_some_configuration():
     used = set()
     for case in CASES:
         for settings in case.configs:
-            optimizer = case.optimizer([np.zeros(1)], **settings)
-            rule = optimizer._rule(optimizer.defaults)
-            assert rule.name in case.optimizer._rules
-            used.add(rule.name)
-    # "lerp" turns the parameters of schedule-free optimizers.
-    assert used | {"lerp"} == set(_core.rules())
+            optimizer = case.optimizer([case.shaped(np.zeros(1))], **settings)
+            rule = optimizer._rule(optimizer.defaults).name
+            rules = {rule, optimizer._rule_of(np.zeros((1, 1)), rule)}
+            assert rules <= set(case.optimizer._rules)
+            used |= rules
+    # "lerp" turns the parameters of schedule-free optimizers, and Muon's direction is made beforehand.
+    assert used | {"lerp", "muon_direction", "muon_direction_nesterov"} == set(_core.rules())
 
 
 def test_reference_and_optimizer_have_the_same_defaults():
     for case in CASES:
-        p, q, g = np.ones(3), np.ones(3), np.array([0.1, -2.0, 3.0])
-        optimizer, state = case.optimizer([p]), {}
+        p, q, g = (case.shaped(np.array(values)) for values in ([1.0, 1, 1], [1.0, 1, 1], [0.1, -2, 3]))
+        optimizer = case.optimizer([p])
         for _ in range(3):
             optimizer.step([g])
-            case.reference(q, g, state)
-        np.testing.assert_array_equal(p, q)
+        case.run_reference({}, [q], [[g]] * 3, [{}])
+        np.testing.assert_allclose(p, q, rtol=1e-14 if case.matrices else 0)

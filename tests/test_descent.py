@@ -56,9 +56,9 @@ def test_descends(case, problem):
     for start in starts:
         x = np.array(start, float)
         before = function(x)[0] - least
-        optimizer = case.optimizer([x], **settings)
+        optimizer = case.optimizer([case.shaped(x)], **settings)
         for _ in range(STEPS):
-            optimizer.step([function(x)[1]])
+            optimizer.step([case.shaped(function(x)[1])])
         if isinstance(optimizer, ScheduleFree):
             optimizer.eval()
         assert function(x)[0] - least < 0.01 * before, start

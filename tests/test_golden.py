@@ -16,19 +16,20 @@ IDS = [f"{case.name}-{id_of(config)}" for case, _, config in GOLDEN_CONFIGS]
 
 def run(case, config, golden, dtype):
     """Return our parameters and states after the steps, and how far each parameter went."""
-    params = {key: golden[f"start/{key}"].astype(dtype) for key in ("w", "b")}
-    grads = {key: golden[f"grads/{key}"].astype(dtype) for key in params}
+    params = {key: case.shaped(golden[f"start/{key}"].astype(dtype)) for key in ("w", "b")}
+    grads = {key: [case.shaped(g) for g in golden[f"grads/{key}"].astype(dtype)] for key in params}
+    late = 0 if case.together else LATE
     optimizer = case.optimizer(params, **config)
     lr = optimizer.param_groups[0]["lr"]
     largest = {key: np.abs(p) for key, p in params.items()}
     for t in range(STEPS):
         optimizer.param_groups[0]["lr"] = lr * LR_FACTOR**t
-        optimizer.step({"w": grads["w"][t], "b": None if t < LATE else grads["b"][t]})
+        optimizer.step({"w": grads["w"][t], "b": None if t < late else grads["b"][t]})
         largest = {key: np.maximum(largest[key], np.abs(p)) for key, p in params.items()}
     result = dict(params)
     for key, p in params.items():
         state = dict(optimizer.state[p])
-        assert state.pop("step") == (STEPS if key == "w" else STEPS - LATE)
+        assert state.pop("step") == (STEPS if key == "w" else STEPS - late)
         result |= {f"{key}.{name}": value for name, value in state.items()}
     return result, largest
 
@@ -57,9 +58,13 @@ def test_float64(case, i, config, files):
 
 @pytest.mark.parametrize(("case", "i", "config"), GOLDEN_CONFIGS, ids=IDS)
 def test_float32(case, i, config, files):
-    """A few units in the last place of the largest value an element had: torch's own float32 is up to 10.7 away."""
+    """A few units in the last place of the largest value an element had: torch's own float32 is up to 10.7 away.
+
+    Products of matrices, and learning rates that are found on the way, carry the rounding of all elements to each.
+    """
+    units = 100 if case.matrices or case.together else 11
     golden = files[case.name]
     ours, largest = run(case, config, golden, np.float32)
     for key in ("w", "b"):
         ulp = np.spacing(largest[key])
-        assert (np.abs(ours[key] - golden[f"{i}/{key}"]) / ulp).max() <= 11, key
+        assert (np.abs(ours[key] - golden[f"{i}/{key}"]) / ulp).max() <= units, key

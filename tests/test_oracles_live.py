@@ -44,6 +44,16 @@ CHOICES = {
     "beta3_warmup": WARMUPS,
     "warmup_steps": WARMUPS,
     "r": st.sampled_from([0.0, 0.5, 2.0]),
+    "trust_coefficient": st.sampled_from([0.0, 1e-3, 0.1]),
+    "beta2_decay": st.sampled_from([0.0, -0.5, -1.0]),
+    "d": st.sampled_from([1.0, 3.0]),
+    "beta3": st.sampled_from([None, 0.0, 0.9]),
+    "d0": st.sampled_from([1e-6, 1e-2]),
+    "d_coef": st.sampled_from([0.5, 1.0]),
+    "safeguard_warmup": BOOL,
+    "tolerance": st.sampled_from([1e-9, 1e-2, 10.0]),
+    "ns_steps": st.integers(0, 6),
+    "adjust_lr_fn": st.sampled_from([None, "original", "match_rms_adamw"]),
     "weight_lr_power": st.sampled_from([0.0, 1.0, 2.0]),
 }
 CHOICES_OF = {
@@ -55,6 +65,10 @@ CHOICES_OF = {
     # With beta1 = 0 there is nothing but rounding in g - m.
     "AdaBelief": {"betas": st.tuples(ABOVE_ZERO, RATES), "eps_root": SMALL},
     "SGDScheduleFree": {"momentum": ABOVE_ZERO},
+    "Adafactor": {"eps": st.tuples(st.sampled_from([None, 0.0, 1e-3]), st.sampled_from([0.0, 1e-3]))},
+    # Without a learning rate optax divides 0 by 0.
+    "Prodigy": {"lr": st.sampled_from([1e-2, 1.0])},
+    "Muon": {"momentum": RATES, "eps": st.sampled_from([1e-7, 1e-2])},
     "AdamWScheduleFree": {"betas": st.tuples(ABOVE_ZERO, RATES)},
 }
 
@@ -78,7 +92,7 @@ def test_random_configurations(case, data):
         pytest.importorskip(module)
     config = random_configuration(case, data)
     rng = np.random.default_rng(data.draw(st.integers(0, 1000), label="seed"))
-    p, *grads = rng.standard_normal((9, 5))
+    p, *grads = map(case.shaped, rng.standard_normal((9, 5)))
     lrs = [config["lr"] * 0.9**t for t in range(len(grads))]
     theirs = ORACLES[case.oracle](case.name, config, p, lrs, grads)
     optimizer = case.optimizer([p], **config)

@@ -9,6 +9,13 @@ from ravine import _core, config, optim
 
 CARRYING = [case for case in CASES if any(_core.rules()[rule][1] for rule in case.optimizer._rules)]
 each_carrying = pytest.mark.parametrize("case", CARRYING, ids=lambda case: case.name)
+# Numbers of a parameter, and numbers of all parameters of a group.
+each_alone = pytest.mark.parametrize(
+    "case", [case for case in CARRYING if not case.together], ids=lambda case: case.name
+)
+each_together = pytest.mark.parametrize(
+    "case", [case for case in CARRYING if case.together], ids=lambda case: case.name
+)
 
 
 def scalars(optimizer, p):
@@ -16,7 +23,8 @@ def scalars(optimizer, p):
 
 
 def test_some_rules_carry_numbers():
-    assert {case.name for case in CARRYING} == {"ASGD", "NAdam", "SGDScheduleFree", "AdamWScheduleFree"}
+    names = {"ASGD", "NAdam", "SGDScheduleFree", "AdamWScheduleFree", "Prodigy", "SWATS"}
+    assert {case.name for case in CARRYING} == names
 
 
 @each_carrying
@@ -43,7 +51,7 @@ def test_a_refused_step_leaves_them(case):
     np.testing.assert_equal(optimizer.state_dict(), before)
 
 
-@each_carrying
+@each_alone
 def test_parameters_that_came_at_different_times(case):
     """In one optimizer as in one each, although they share coefficients where their numbers are the same."""
     rng = np.random.default_rng(0)
@@ -63,7 +71,7 @@ def test_parameters_that_came_at_different_times(case):
         assert scalars(optimizer, p) == scalars(other, q)
 
 
-@each_carrying
+@each_alone
 def test_equal_step_counts_with_unequal_numbers(case):
     """As after loading states that were trained apart, with other learning rates."""
     rng = np.random.default_rng(0)
@@ -95,3 +103,87 @@ def test_asgd_feels_a_changed_learning_rate_a_step_later():
         optimizer.param_groups[0]["lr"] = lr
         optimizer.step([np.ones(1)])
         assert p[0] == expected
+
+
+@each_together
+def test_sums_go_over_the_parameters_of_a_group(case):
+    """Cut in two, in any order of missing gradients, as in one piece; other groups have numbers of their own."""
+    rng = np.random.default_rng(0)
+    start, grads = rng.standard_normal(9), rng.standard_normal((6, 9))
+    whole = start.copy()
+    parts = [start[:4].copy(), start[4:].copy()]
+    other = start.copy()
+    optimizer = case.optimizer([{"params": parts}, {"params": [other], "lr": 0.01}], lr=0.1)
+    alone = case.optimizer([whole], lr=0.1)
+    for g in grads:
+        optimizer.step([g[:4], g[4:], 2 * g])
+        alone.step([g])
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-13)
+    numbers = [scalars(optimizer, p) for p in (*parts, other)]
+    assert numbers[0] == numbers[1] != numbers[2]
+    assert numbers[0].keys() == scalars(alone, whole).keys()
+    for name, value in scalars(alone, whole).items():
+        np.testing.assert_allclose(numbers[0][name], value, rtol=1e-12)
+
+
+@each_together
+def test_a_parameter_that_comes_late_joins_the_others(case):
+    rng = np.random.default_rng(0)
+    params = [rng.standard_normal(n) for n in (3, 4)]
+    expected, states = [p.copy() for p in params], [{}, {}]
+    optimizer = case.optimizer(params, lr=0.1)
+    for t in range(6):
+        grads = [rng.standard_normal(p.size) for p in params]
+        given = [0] if t < 3 else [0, 1]
+        optimizer.step([g if i in given else None for i, g in enumerate(grads)])
+        case.run_reference(
+            {"lr": 0.1},
+            [expected[i] for i in given],
+            [[grads[i] for i in given]],
+            [states[i] for i in given],
+        )
+        for p, q in zip(params, expected, strict=True):
+            np.testing.assert_array_equal(p, q)
+    assert {**scalars(optimizer, params[0]), "step": 3} == scalars(optimizer, params[1])
+    resumed = [p.copy() for p in params]
+    other = case.optimizer(resumed)
+    other.load_state_dict(optimizer.state_dict())
+    for each in (optimizer, other):
+        each.step(grads)
+    for p, q in zip(params, resumed, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+@each_together
+def test_states_whose_numbers_differ_do_not_load(case):
+    optimizer = case.optimizer([np.ones(2), np.ones(3)])
+    optimizer.step([np.ones(2), np.ones(3)])
+    saved = optimizer.state_dict()
+    name = next(key for key, value in saved["state"][1].items() if isinstance(value, float))
+    saved["state"][1][name] += 1
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=r"param_groups\[0\]: its parameters differ in "):
+        optimizer.load_state_dict(saved)
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+def test_prodigy_keeps_its_estimate_while_nothing_moves():
+    p = np.ones(3)
+    optimizer = optim.Prodigy([p], lr=0.0, d0=1e-3)
+    optimizer.step([np.ones(3)])
+    assert p.tolist() == [1, 1, 1]
+    assert optimizer.state[p]["d"] == 1e-3
+
+
+def test_swats_goes_on_where_a_schedule_has_changed_the_learning_rate():
+    """The schedule's factor since the switch is a factor of gradient descent's learning rate."""
+    p = np.ones(3)
+    optimizer = optim.SWATS([p], lr=0.1)
+    while optimizer.param_groups[0]["sgd_scale"] == 0:
+        optimizer.step([np.ones(3)])
+    rate = 0.1 * optimizer.param_groups[0]["sgd_scale"]
+    assert set(optimizer.state[p]) == {"step", "momentum_buffer"}
+    optimizer.param_groups[0]["lr"] /= 2
+    before = p.copy()
+    optimizer.step([np.ones(3)])
+    np.testing.assert_allclose(before - p, 0.1 * rate / 2, rtol=1e-12)

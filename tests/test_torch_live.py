@@ -16,6 +16,7 @@ TORCH_ONLY = {"foreach", "fused", "capturable", "differentiable"}
 
 TORCHS = [case for case in CASES if case.oracle == "torch"]
 each_of_torchs = pytest.mark.parametrize("case", TORCHS, ids=lambda case: case.name)
+each_of_anything = pytest.mark.parametrize("case", [c for c in TORCHS if not c.matrices], ids=lambda case: case.name)
 
 
 @each_of_torchs
@@ -31,7 +32,7 @@ def test_arguments_and_defaults_are_torchs(case):
     assert set(positional) <= set(ours)
 
 
-@each_of_torchs
+@each_of_anything
 def test_a_torch_model_is_updated_through_its_own_memory(case):
     torch.manual_seed(0)
     models = [torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)) for _ in range(2)]
@@ -52,7 +53,7 @@ def test_a_torch_model_is_updated_through_its_own_memory(case):
         np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=2e-5, atol=1e-6)
 
 
-@each_of_torchs
+@each_of_anything
 def test_torchs_state_dict_loads(case):
     rng = np.random.default_rng(0)
     p = rng.standard_normal(5)

@@ -22,6 +22,23 @@ int rule_index(const std::string& name) {
   throw py::value_error("no rule is called '" + name + "'");
 }
 
+// The matrices of a factored parameter as they lie in memory. Those of a matrix in Fortran order are transposed there.
+struct Matrices {
+  std::int64_t rows, columns, of_rows, of_columns;  // and how many there are of all matrices together
+  bool transposed;
+};
+
+Matrices matrices_of(const py::array& array) {
+  const auto& f = fields(array);
+  const bool transposed = !(f.flags & c_contiguous);
+  if (f.nd < 2 || (transposed && f.nd > 2)) throw py::value_error("a factored rule needs matrices in C order");
+  const std::int64_t rows = f.dimensions[f.nd - (transposed ? 1 : 2)];
+  const std::int64_t columns = f.dimensions[f.nd - (transposed ? 2 : 1)];
+  std::int64_t matrices = 1;
+  for (int axis = 0; axis < f.nd - 2; ++axis) matrices *= f.dimensions[axis];
+  return {rows, columns, matrices * rows, matrices * columns, transposed};
+}
+
 class PyPlan {
  public:
   PyPlan(std::string owner, const std::vector<py::array>& parameters, const std::vector<std::string>& labels,
@@ -45,35 +62,34 @@ class PyPlan {
     }
     const int group_count = groups.empty() ? 0 : 1 + *std::max_element(groups.begin(), groups.end());
     plan_ = std::make_unique<Plan>(std::move(tensors), group_count, steps_.mutable_data());
-    find_written();
   }
 
-  // Gives a group its rule, and each of its parameters the arrays of its state and its scalars, in the rule's order.
-  void bind(int group, const std::string& rule, const std::vector<std::vector<py::array>>& states,
-            const std::vector<std::vector<py::array_t<double>>>& scalars) {
-    const int index = rule_index(rule);
-    std::size_t member = 0;
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      Plan::Tensor& tensor = plan_->tensors[i];
-      if (tensor.group != group) continue;
-      const auto& arrays = states.at(member);
-      scalars_[i] = scalars.at(member++);
-      if (arrays.size() != rule_table()[index].states.size() ||
-          scalars_[i].size() != rule_table()[index].scalars.size())
-        throw py::value_error(rule + " keeps another number of states or scalars");
-      states_[i].clear();
-      for (std::size_t k = 0; k < arrays.size(); ++k) {
-        states_[i].emplace_back(arrays[k], owner_,
-                                "state '" + rule_table()[index].states[k] + "' of " + parameters_[i].label());
-        if (states_[i][k].size() != tensor.size || states_[i][k].dtype() != tensor.dtype)
-          throw py::value_error(states_[i][k].label() + " does not fit its parameter");
-        tensor.arrays.states[k] = states_[i][k].data();
-      }
-      tensor.scalars = {};
-      for (std::size_t k = 0; k < scalars_[i].size(); ++k) tensor.scalars[k] = scalars_[i][k].mutable_data();
+  // Gives a parameter its rule, and the arrays of its state and its scalars, in the rule's order.
+  void bind(std::size_t i, const std::string& name, const std::vector<py::array>& arrays,
+            const std::vector<py::array_t<double>>& scalars) {
+    const int index = rule_index(name);
+    const RuleInfo& rule = rule_table()[index];
+    Plan::Tensor& tensor = plan_->tensors.at(i);
+    if (arrays.size() != rule.states.size() || scalars.size() != rule.scalars.size())
+      throw py::value_error(name + " keeps another number of states or scalars");
+    Matrices matrices{};
+    if (rule.is_factored) matrices = matrices_of(parameters_[i].array());
+    scalars_[i] = scalars;
+    states_[i].clear();
+    for (std::size_t k = 0; k < arrays.size(); ++k) {
+      states_[i].emplace_back(arrays[k], owner_, "state '" + rule.states[k] + "' of " + parameters_[i].label());
+      const std::int64_t size = !rule.is_factored                 ? tensor.size
+                                : (k == 0) != matrices.transposed ? matrices.of_rows
+                                                                  : matrices.of_columns;
+      if (states_[i][k].size() != size || states_[i][k].dtype() != tensor.dtype)
+        throw py::value_error(states_[i][k].label() + " does not fit its parameter");
+      tensor.arrays.states[k] = states_[i][k].data();
     }
-    plan_->groups.at(group).rule = index;
-    find_written();
+    if (matrices.transposed) std::swap(tensor.arrays.states[0], tensor.arrays.states[1]);
+    tensor.scalars = {};
+    for (std::size_t k = 0; k < scalars.size(); ++k) tensor.scalars[k] = scalars_[i][k].mutable_data();
+    plan_->bind(i, index, matrices.rows, matrices.columns);
+    bound_ = false;
   }
 
   void set(int group, const std::map<std::string, double>& hyper, bool decoupled, bool maximize) {
@@ -91,6 +107,7 @@ class PyPlan {
   }
 
   void step(const py::sequence& gradients) {
+    if (!bound_) find_written();
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
     const std::size_t given = items.size();
     if (given != parameters_.size())
@@ -168,6 +185,7 @@ class PyPlan {
       const auto* begin = static_cast<const char*>(array.data());
       if (array.size() > 0) written_.push_back({begin, begin + array.bytes(), &array});
     };
+    bound_ = true;
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       add(parameters_[i]);
       for (const Pinned& state : states_[i]) add(state);
@@ -183,6 +201,7 @@ class PyPlan {
   std::vector<py::object> reordered_;
   std::vector<py::object> gradients_;  // held during a step, while the interpreter may run other threads
   std::vector<Interval> written_;
+  bool bound_ = false;  // whether written_ is up to date
   std::unique_ptr<Plan> plan_;
 };
 
@@ -203,7 +222,7 @@ void register_plan(py::module_& module) {
       .def(py::init<std::string, const std::vector<py::array>&, const std::vector<std::string>&,
                     const std::vector<int>&, py::array_t<std::int64_t>>(),
            py::arg("owner"), py::arg("parameters"), py::arg("labels"), py::arg("groups"), py::arg("steps").noconvert())
-      .def("bind", &PyPlan::bind, py::arg("group"), py::arg("rule"), py::arg("states"), py::arg("scalars"))
+      .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("scalars"))
       .def("set", &PyPlan::set, py::arg("group"), py::arg("hyper"), py::arg("decoupled"), py::arg("maximize"))
       .def("step", &PyPlan::step, py::arg("gradients"));
 }

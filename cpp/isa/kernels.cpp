@@ -5,6 +5,7 @@
 #include "layers/batch_norm.hpp"
 #include "layers/dropout.hpp"
 #include "loop/elementwise.hpp"
+#include "loop/factored.hpp"
 
 #define RAVINE_JOIN_(a, b) a##b
 #define RAVINE_JOIN(a, b) RAVINE_JOIN_(a, b)
@@ -14,12 +15,20 @@
 namespace ravine {
 namespace {
 
+template <template <class> class Rule, class V, Decay decay>
+constexpr Passes passes_of() {
+  if constexpr (IsFactored<Rule<V>>::value)
+    return Factored<Rule, V, decay>::passes();
+  else
+    return elementwise<Rule, V, decay>();
+}
+
 template <template <class> class... Rules>
 constexpr Table table_of(RuleList<Rules...>) {
   return {RAVINE_QUOTE(RAVINE_ISA),
-          {{{elementwise<Rules, float, Decay::none>, elementwise<Rules, double, Decay::none>},
-            {elementwise<Rules, float, Decay::coupled>, elementwise<Rules, double, Decay::coupled>},
-            {elementwise<Rules, float, Decay::decoupled>, elementwise<Rules, double, Decay::decoupled>}}...},
+          {{{passes_of<Rules, float, Decay::none>(), passes_of<Rules, double, Decay::none>()},
+            {passes_of<Rules, float, Decay::coupled>(), passes_of<Rules, double, Decay::coupled>()},
+            {passes_of<Rules, float, Decay::decoupled>(), passes_of<Rules, double, Decay::decoupled>()}}...},
           batch_norm_kernels(std::make_integer_sequence<int, batch_norm_pass_count>()),
           {draw_masks, {drop<float>, drop<double>}}};
 }

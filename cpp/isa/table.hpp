@@ -9,11 +9,11 @@ namespace ravine {
 
 struct Table {
   const char* name;
-  Kernel kernels[AllRules::size][decay_count][dtype_count];
+  Passes passes[AllRules::size][decay_count][dtype_count];
   BatchNormKernels batch_norm;
   DropoutKernels dropout;
 
-  Kernel kernel(int rule, Decay decay, Dtype dtype) const { return kernels[rule][int(decay)][int(dtype)]; }
+  const Passes& passes_of(int rule, Decay decay, Dtype dtype) const { return passes[rule][int(decay)][int(dtype)]; }
 };
 
 }  // namespace ravine

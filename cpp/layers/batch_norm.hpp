@@ -5,8 +5,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "layers/lanes.hpp"
 #include "layers/stream.hpp"
+#include "loop/lanes.hpp"
 #include "rules/arithmetic.hpp"
 
 namespace ravine {

@@ -1,9 +1,9 @@
 // Dropout (Srivastava et al. 2014): masks of random bits, and what they do.
 #pragma once
 
-#include "layers/lanes.hpp"
 #include "layers/philox.hpp"
 #include "layers/stream.hpp"
+#include "loop/lanes.hpp"
 
 namespace ravine {
 namespace {  // see rules/rules.hpp

@@ -16,8 +16,6 @@ T* at(T* array, std::int64_t i) {
 
 }  // namespace
 
-constexpr int lanes = 16;  // how many partial sums a sum has, and how many bits of a mask stand in a word
-
 // What is done beside batch normalisation in the same pass: y = bn(x), max(bn(x), 0), bn(x) + z, max(bn(x) + z, 0).
 enum class Fused { plain, relu, add, add_relu };
 constexpr int fused_count = 4;

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "loop/kernel.hpp"
+#include "loop/lanes.hpp"
 #include "rules/arithmetic.hpp"
+#include "rules/traits.hpp"
 
 namespace ravine {
 namespace {  // see rules/rules.hpp
@@ -32,40 +35,109 @@ std::int64_t line_start(const V* array, std::int64_t begin, std::int64_t end) {
   return begin + std::int64_t((line - address % line) % line / sizeof(V));
 }
 
-template <class Rule, class V, Decay decay, std::size_t... state>
-void run(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end,
-         std::index_sequence<state...>) {
-  static_assert(sizeof...(state) <= max_states, "raise max_states");
-  const Rule rule = rounded<Rule, V>(coefficients.rule);
-  const V scale = V(coefficients.gradient_scale);
-  const V c = V(coefficients.decay);
-  V* const parameter = static_cast<V*>(arrays.parameter);
-  const V* const gradient = static_cast<const V*>(arrays.gradient);
-  V* const states[] = {static_cast<V*>(arrays.states[state])..., nullptr};
+template <class V, std::size_t>
+using Repeat = V;
 
-  const std::int64_t bounds[] = {begin, line_start(parameter, begin, end), end};
-  for (int piece = 0; piece < 2; ++piece) {
-    // The arrays never overlap: bindings/ has made sure of it.
-#pragma omp simd
-    for (std::int64_t i = bounds[piece]; i < bounds[piece + 1]; ++i) {
-      V p = parameter[i];
-      V g = scale * gradient[i];
-      if constexpr (decay == Decay::coupled) g += c * p;
-      if constexpr (decay == Decay::decoupled) p -= c * p;
-      [&](auto... s) {
-        rule(p, g, s...);
+// The elements of a tensor, for functions of a parameter, its gradient and its states. The arrays never overlap:
+// bindings/ has made sure of it.
+template <class V, Decay decay, class States>
+class Elements;
+
+template <class V, Decay decay, std::size_t... state>
+class Elements<V, decay, std::index_sequence<state...>> {
+ public:
+  Elements(const Coefficients& coefficients, const Arrays& arrays)
+      : scale_(V(coefficients.gradient_scale)),
+        c_(V(coefficients.decay)),
+        parameter_(static_cast<V*>(arrays.parameter)),
+        gradient_(static_cast<const V*>(arrays.gradient)),
+        states_{static_cast<V*>(arrays.states[state])..., nullptr} {
+    static_assert(sizeof...(state) <= max_states, "raise max_states");
+  }
+
+  const V* parameter() const { return parameter_; }
+
+  // Calls f for element i, and stores what f takes by reference. Only what writes the parameter shrinks it first.
+  template <class F>
+  RAVINE_INLINE auto call(const F& f, std::int64_t i) const {
+    constexpr bool writes_parameter = !std::is_invocable_v<const F&, V, V, Repeat<V&, state>...>;
+    constexpr bool writes_states = !std::is_invocable_v<const F&, V&, V, Repeat<V, state>...>;
+    V p = parameter_[i];
+    V g = scale_ * gradient_[i];
+    if constexpr (decay == Decay::coupled) g += c_ * p;
+    if constexpr (decay == Decay::decoupled && writes_parameter) p -= c_ * p;
+    return [&](auto... s) {
+      const auto store = [&] {
         // A running mean of a gradient that has become 0 would end among the subnormals and stay there, where each
         // operation takes a hundred cycles and more.
-        ((states[state][i] = flush_(s)), ...);
-      }(states[state][i]...);
-      parameter[i] = p;
-    }
+        if constexpr (writes_states) ((states_[state][i] = flush_(s)), ...);
+        if constexpr (writes_parameter) parameter_[i] = p;
+      };
+      if constexpr (std::is_void_v<decltype(f(p, g, s...))>) {
+        f(p, g, s...);
+        store();
+      } else {
+        const auto result = f(p, g, s...);
+        store();
+        return result;
+      }
+    }(states_[state][i]...);
+  }
+
+ private:
+  V scale_, c_;
+  V* parameter_;
+  const V* gradient_;
+  V* states_[sizeof...(state) + 1];
+};
+
+template <template <class> class Rule, class V, Decay decay>
+using ElementsOf = Elements<V, decay, std::make_index_sequence<Rule<V>::states.size>>;
+
+// What a rule does to each element.
+template <template <class> class Rule, class V, Decay decay>
+void update(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
+  const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
+  const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
+  const std::int64_t bounds[] = {begin, line_start(elements.parameter(), begin, end), end};
+  for (int piece = 0; piece < 2; ++piece) {
+#pragma omp simd
+    for (std::int64_t i = bounds[piece]; i < bounds[piece + 1]; ++i) elements.call(rule, i);
+  }
+}
+
+template <class Rule>
+struct Measuring {
+  const Rule& rule;
+
+  template <class... Values>
+  RAVINE_INLINE auto operator()(Values&&... values) const
+      -> decltype(std::declval<const Rule&>().measure(std::forward<Values>(values)...)) {
+    return rule.measure(std::forward<Values>(values)...);
+  }
+};
+
+// What it sums up over them, and does on the way.
+template <template <class> class Rule, class V, Decay decay>
+void measure(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
+  const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
+  const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
+  const Measuring<Rule<V>> terms{rule};
+  for (std::int64_t start = begin; start < end; start += elements_per_sum) {
+    const std::int64_t left = end - start;
+    LaneSums sums;
+    sums.add(left < elements_per_sum ? left : elements_per_sum,
+             [&](std::int64_t i, int j) { return elements.call(terms, start + i + j); });
+    arrays.sums[start / elements_per_sum] = sums.total();
   }
 }
 
 template <template <class> class Rule, class V, Decay decay>
-void elementwise(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
-  run<Rule<V>, V, decay>(coefficients, arrays, begin, end, std::make_index_sequence<Rule<V>::states.size>());
+constexpr Passes elementwise() {
+  Passes passes{};
+  if constexpr (Measures<Rule<V>>::value) passes.measure = measure<Rule, V, decay>;
+  if constexpr (Updates<Rule<V>>::value) passes.update = update<Rule, V, decay>;
+  return passes;
 }
 
 }  // namespace

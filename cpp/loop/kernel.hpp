@@ -16,7 +16,18 @@ constexpr int decay_count = 3;
 
 constexpr int max_rule_coefficients = 13;
 constexpr int max_states = 4;
-constexpr int max_scalars = 2;  // numbers that a rule carries from step to step
+constexpr int max_scalars = 3;  // numbers that a rule carries from step to step
+
+constexpr int lanes = 16;  // how many partial sums a sum has, and how many bits of a mask stand in a word
+
+// Sums of a tensor are taken block by block, and those of the blocks added in their order, so that they depend on the
+// shape alone.
+constexpr std::int64_t elements_per_sum = 1 << 12;
+
+// A pair of sums over the same elements.
+struct Two {
+  double first, second;
+};
 
 // All in double; a kernel rounds each once to its own type.
 struct Coefficients {
@@ -25,14 +36,33 @@ struct Coefficients {
   double rule[max_rule_coefficients];
 };
 
+// The matrices that a tensor consists of, as they lie in memory, and how they are cut into blocks: whole rows of one
+// matrix, or whole matrices. For factored rules.
+struct Factoring {
+  std::int64_t rows, columns;
+  std::int64_t block;   // in elements
+  double* column_sums;  // `columns` for each block
+  double* row_means;    // the mean over the rows of each matrix
+};
+
 // The arrays of one tensor: parameter, gradient, then the states in the rule's order.
 struct Arrays {
   void* parameter;
   const void* gradient;
   void* states[max_states];
+  Two* sums;  // of each block, where the rule takes sums
+  Factoring factoring;
 };
 
-// Updates the elements [begin, end).
+// Works on the elements [begin, end), which are whole blocks where the rule takes sums.
 using Kernel = void (*)(const Coefficients&, const Arrays&, std::int64_t begin, std::int64_t end);
+
+// What an update consists of: each pass goes over all elements before the next begins. Null: there is no such pass.
+struct Passes {
+  Kernel moments;  // of a factored rule: means along rows and columns
+  Kernel settle;   // and what follows from them, for a whole tensor
+  Kernel measure;  // sums, from which the rule decides how large a step to take
+  Kernel update;
+};
 
 }  // namespace ravine

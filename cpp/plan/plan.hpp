@@ -18,10 +18,13 @@ class Plan {
     std::int64_t size = 0;
     Dtype dtype = Dtype::float32;
     int group = 0;
+    int rule = -1;
+    std::int64_t block = 1;  // threads share the tensor out in multiples of this; in elements
+    std::vector<Two> sums;
+    std::vector<double> means;  // room for the sums and means along a factored tensor's rows and columns
   };
 
   struct Group {
-    int rule = -1;
     Decay decay = Decay::none;
     bool maximize = false;
     Hyper hyper;
@@ -33,6 +36,10 @@ class Plan {
   // `steps` counts the steps of each tensor; the caller keeps it alive.
   Plan(std::vector<Tensor> tensors, int groups, std::int64_t* steps);
 
+  // Gives a tensor its rule, and the room that this needs for sums. A factored rule takes the tensor for matrices of so
+  // many rows and columns, one after the other in memory.
+  void bind(std::size_t tensor, int rule, std::int64_t rows, std::int64_t columns);
+
   // Gathers the tensors that have a gradient and the coefficients of their next step. Returns their number of elements.
   std::int64_t prepare();
 
@@ -42,29 +49,34 @@ class Plan {
  private:
   using Scalars = std::array<double, max_scalars>;
 
-  // What tensors of one group have in common that were at the same step with the same scalars.
+  // What tensors of one group and rule have in common that were at the same step with the same scalars.
   struct Step {
-    int group;
+    int group, rule;
     std::int64_t t;
     Scalars before, after;
     Coefficients coefficients;
   };
 
   struct Job {
-    Kernel kernel;
-    const Step* step;
+    const Passes* passes;
     const Tensor* tensor;
     std::int64_t* steps;
+    const Coefficients* coefficients;  // shared, or where sums decide about them, its own
+    Scalars after;
   };
 
-  Step step_of(int group, std::int64_t t, const Scalars& before) const;
+  Step step_of(int group, int rule, std::int64_t t, const Scalars& before) const;
 
-  void update(std::int64_t begin, std::int64_t end) const;
+  void run(Kernel Passes::* pass) const;
+  void decide();
 
   std::int64_t* steps_;
   // Their room is reserved once: a step allocates nothing.
   std::vector<Step> shared_;
   std::vector<Job> jobs_;
+  std::vector<Coefficients> own_;
+  std::vector<Two> group_sums_;
+  bool has_moments_ = false, has_sums_ = false, has_updates_ = false;
   std::vector<std::int64_t> starts_;  // of each job in the run of all elements
   std::int64_t total_ = 0;
   threads::Share share_{1, false};

@@ -1,23 +1,12 @@
 #include "plan/rule_table.hpp"
 
 #include <cstring>
-#include <type_traits>
 
 #include "rules/rules.hpp"
+#include "rules/traits.hpp"
 
 namespace ravine {
 namespace {
-
-// The scalars of a rule, none where it does not mention them.
-template <class Rule, class = void>
-struct ScalarsOf {
-  static constexpr auto names = ravine::names();
-};
-
-template <class Rule>
-struct ScalarsOf<Rule, std::void_t<decltype(Rule::scalars)>> {
-  static constexpr auto names = Rule::scalars;
-};
 
 template <template <class> class Rule>
 void prepare(const Hyper& hyper, double t, double* scalars, double* coefficients) {
@@ -31,14 +20,31 @@ void prepare(const Hyper& hyper, double t, double* scalars, double* coefficients
   std::memcpy(coefficients, &rule, sizeof rule);
 }
 
+template <template <class> class Rule>
+void decide(Two sums, double n, double* scalars, double* coefficients) {
+  Rule<double> rule;
+  std::memcpy(&rule, coefficients, sizeof rule);
+  rule.decide(sums, n, scalars);
+  std::memcpy(coefficients, &rule, sizeof rule);
+}
+
 template <int count>
 std::vector<std::string> list(const Names<count>& names) {
   return {names.name, names.name + count};
 }
 
+template <template <class> class Rule>
+RuleInfo info_of() {
+  using R = Rule<double>;
+  RuleInfo info{R::name, list(R::states),         list(ScalarsOf<R>::names), prepare<Rule>,
+                nullptr, SumsOverGroup<R>::value, IsFactored<R>::value};
+  if constexpr (Measures<R>::value) info.decide = decide<Rule>;
+  return info;
+}
+
 template <template <class> class... Rules>
 std::vector<RuleInfo> table_of(RuleList<Rules...>) {
-  return {{Rules<double>::name, list(Rules<double>::states), list(ScalarsOf<Rules<double>>::names), prepare<Rules>}...};
+  return {info_of<Rules>()...};
 }
 
 }  // namespace

@@ -15,6 +15,10 @@ struct RuleInfo {
   std::vector<std::string> scalars;
   // Takes the scalars that the step before left, and leaves those of this one.
   void (*prepare)(const Hyper&, double t, double* scalars, double* coefficients);
+  // Changes scalars and coefficients once the sums over n elements are known; null where the rule takes none.
+  void (*decide)(Two sums, double n, double* scalars, double* coefficients);
+  bool sums_over_group;
+  bool is_factored;
 };
 
 const std::vector<RuleInfo>& rule_table();

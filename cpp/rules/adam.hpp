@@ -130,7 +130,8 @@ struct RAdam : Adam<V> {
 
   void operator()(V& p, V g, V& m, V& v) const {
     this->average(g, m, v);
-    p -= this->step * m / (rectified != 0 ? this->denominator(v) : V(1));
+    const V root = this->denominator(v);
+    p -= this->step * m / (rectified != 0 ? root : V(1));
   }
 };
 

@@ -35,6 +35,15 @@ struct Hyper {
   double r = unset;
   double weight_lr_power = unset;
   double weight = unset;
+  double trust_coefficient = unset;
+  double beta2_decay = unset;
+  double eps1 = unset;
+  double eps2 = unset;
+  double d = unset;
+  double d0 = unset;
+  double d_coef = unset;
+  double safeguard_warmup = unset;
+  double tolerance = unset;
   double update_decay = unset;  // a weight decay that joins the update rather than the gradient
 };
 
@@ -70,6 +79,15 @@ constexpr HyperField hyper_fields[] = {
     {"r", &Hyper::r},
     {"weight_lr_power", &Hyper::weight_lr_power},
     {"weight", &Hyper::weight},
+    {"trust_coefficient", &Hyper::trust_coefficient},
+    {"beta2_decay", &Hyper::beta2_decay},
+    {"eps1", &Hyper::eps1},
+    {"eps2", &Hyper::eps2},
+    {"d", &Hyper::d},
+    {"d0", &Hyper::d0},
+    {"d_coef", &Hyper::d_coef},
+    {"safeguard_warmup", &Hyper::safeguard_warmup},
+    {"tolerance", &Hyper::tolerance},
     {"update_decay", &Hyper::update_decay},
 };
 

@@ -29,10 +29,10 @@ class Plan:
     ) -> None: ...
     def bind(
         self,
-        group: int,
+        parameter: int,
         rule: str,
-        states: Sequence[Sequence[np.ndarray[Any, Any]]],
-        scalars: Sequence[Sequence[np.ndarray[Any, Any]]],
+        states: Sequence[np.ndarray[Any, Any]],
+        scalars: Sequence[np.ndarray[Any, Any]],
     ) -> None: ...
     def set(self, group: int, hyper: dict[str, float], decoupled: bool, maximize: bool) -> None: ...
     def step(self, gradients: Sequence[Any]) -> None: ...

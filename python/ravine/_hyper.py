@@ -34,6 +34,22 @@ def non_negative(where: str, value: Any) -> float:
     return number
 
 
+def non_positive(where: str, value: Any) -> float:
+    """A finite number that is at most 0."""
+    number = _number(where, value, "a finite number, 0 or less")
+    if number > 0:
+        raise ValueError(f"{where}={value!r} is above 0; expected a finite number, 0 or less.")
+    return number
+
+
+def at_least_one(where: str, value: Any) -> float:
+    """A finite number that is at least 1."""
+    number = _number(where, value, "a finite number, 1 or more")
+    if number < 1:
+        raise ValueError(f"{where}={value!r} is out of range; expected a finite number, 1 or more.")
+    return number
+
+
 def unit(where: str, value: Any) -> float:
     """A number from 0 to 1."""
     number = _number(where, value, "a number from 0 to 1")
@@ -149,6 +165,16 @@ def one_of(*choices: Any) -> Check:
 def optional(check: Check) -> Check:
     """Return the check of what may also be None."""
     return lambda where, value: None if value is None else check(where, value)
+
+
+def epsilons(where: str, value: Any) -> tuple[Any, ...]:
+    """A small number or None, and a small number."""
+    return _several(where, value, (optional(non_negative), non_negative), "a pair such as (None, 1e-3)")
+
+
+def coefficients(where: str, value: Any) -> tuple[Any, ...]:
+    """Three finite numbers."""
+    return _several(where, value, (finite,) * 3, "three numbers such as (3.4445, -4.775, 2.0315)")
 
 
 def each(check: Check) -> Check:

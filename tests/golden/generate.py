@@ -37,15 +37,32 @@ def problem():
 def run(case, config, start, grads):
     """Return parameters and states after the steps."""
     lr = config.get("lr", inspect.signature(case.optimizer).parameters["lr"].default)
+    if case.together:
+        # Sums over all parameters are sums over one that holds all of them.
+        ends = np.cumsum([p.size for p in start.values()])
+        flat = np.concatenate([p.ravel() for p in start.values()])
+        flat_grads = np.concatenate([g.reshape(STEPS, -1) for g in grads.values()], axis=1)
+        end, state = last(case, config, flat, lr, flat_grads, range(STEPS))
+        result = {}
+        for key, p, stop in zip(start, start.values(), ends, strict=True):
+            part = slice(stop - p.size, stop)
+            result[key] = end[part].reshape(p.shape)
+            for name, value in state.items():
+                result[f"{key}.{name}"] = value[part].reshape(p.shape) if np.ndim(value) else value
+        return result
     result = {}
     for key, p in start.items():
-        steps = range(LATE if key == "b" else 0, STEPS)
-        *_, (end, state) = ORACLES[case.oracle](
-            case.name, config, p, [lr * LR_FACTOR**t for t in steps], [grads[key][t] for t in steps]
-        )
+        end, state = last(case, config, p, lr, grads[key], range(LATE if key == "b" else 0, STEPS))
         result[key] = end
         result |= {f"{key}.{name}": value for name, value in state.items()}
     return result
+
+
+def last(case, config, p, lr, grads, steps):
+    """Return the parameter and the states that the oracle arrives at."""
+    lrs, shaped = [lr * LR_FACTOR**t for t in steps], [case.shaped(grads[t]) for t in steps]
+    *_, end = ORACLES[case.oracle](case.name, config, case.shaped(p), lrs, shaped)
+    return end
 
 
 def main():

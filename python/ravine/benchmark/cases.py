@@ -10,13 +10,42 @@ import numpy as np
 
 from ravine import config, optim
 from ravine._extras import require
-from ravine.benchmark.inplace import RULES
+from ravine.benchmark import inplace, inplace_norms
 
 Array = np.ndarray[Any, Any]
 Step = Callable[[], object]
 
 _FUSED_IN_TORCH = ("SGD", "Adagrad", "Adam", "AdamW")
-_FOREACH_IN_TORCH = ("ASGD", "Adadelta", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop")
+_FOREACH_IN_TORCH = ("ASGD", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop")
+_PLAIN_IN_TORCH = ("Muon",)
+
+_IN_PLACE: dict[type[optim.Optimizer], Callable[[Sequence[Array], Mapping[str, Any], int], Any]] = {
+    optim.SGD: inplace.SGD,
+    optim.Rprop: inplace.Rprop,
+    optim.Lion: inplace.Lion,
+    optim.ASGD: inplace.ASGD,
+    optim.SGDScheduleFree: inplace.ScheduleFree,
+    optim.Adagrad: inplace.Adagrad,
+    optim.RMSprop: inplace.RMSprop,
+    optim.Adadelta: inplace.Adadelta,
+    optim.Adam: inplace.Adam,
+    optim.AdamW: inplace.Adam,
+    optim.Adamax: inplace.Adamax,
+    optim.NAdam: inplace.NAdam,
+    optim.RAdam: inplace.RAdam,
+    optim.AdaBelief: inplace.AdaBelief,
+    optim.Yogi: inplace.Yogi,
+    optim.AdEMAMix: inplace.AdEMAMix,
+    optim.Adan: inplace.Adan,
+    optim.ADOPT: inplace.ADOPT,
+    optim.AdamWScheduleFree: inplace.ScheduleFree,
+    optim.LARS: inplace_norms.LARS,
+    optim.LAMB: inplace_norms.LAMB,
+    optim.Adafactor: inplace_norms.Adafactor,
+    optim.Prodigy: inplace_norms.Prodigy,
+    optim.SWATS: inplace_norms.SWATS,
+    optim.Muon: inplace_norms.Muon,
+}
 
 
 @dataclass(frozen=True)
@@ -27,29 +56,39 @@ class Case:
         optimizer: the class.
         states: how many arrays it keeps beside each parameter.
         options: what differs from the defaults.
+        exact: whether the form in NumPy gives the same bits.
+        matrices: whether it takes nothing else; other arrays are then seen as matrices, (first axis, all others).
     """
 
     optimizer: type[optim.Optimizer]
     states: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = True
+    matrices: bool = False
+
+    def _shaped(self, arrays: Sequence[Array]) -> list[Array]:
+        if not self.matrices:
+            return list(arrays)
+        return [array.reshape(len(array) if array.ndim > 1 else 1, -1) for array in arrays]
 
     def ravine(self, params: Sequence[Array], grads: list[Array]) -> Step:
         """Return a function that does one step."""
-        optimizer = self.optimizer(params, **self.options)
+        optimizer, grads = self.optimizer(self._shaped(params), **self.options), self._shaped(grads)
         return lambda: optimizer.step(grads)
 
     def numpy(self, params: Sequence[Array], grads: list[Array]) -> Step:
         """Return a function that does one step in NumPy's in-place form."""
-        rule = RULES[self.optimizer](params, self.optimizer(params, **self.options).defaults, self.states)
+        params, grads = self._shaped(params), self._shaped(grads)
+        rule = _IN_PLACE[self.optimizer](params, self.optimizer(params, **self.options).defaults, self.states)
         return lambda: rule.step(grads)
 
     @property
     def in_torch(self) -> bool:
         """Whether torch has this optimizer."""
-        return self.optimizer.__name__ in _FUSED_IN_TORCH + _FOREACH_IN_TORCH
+        return self.optimizer.__name__ in _FUSED_IN_TORCH + _FOREACH_IN_TORCH + _PLAIN_IN_TORCH
 
     def torch(self, params: Sequence[Array], grads: list[Array]) -> Step:
-        """Return a function that does one step of torch's fused optimizer, or foreach where it has no fused one.
+        """Return a function that does one step of torch's fused optimizer, or of its next best form.
 
         Raises:
             MissingExtraError: torch is not installed.
@@ -57,11 +96,12 @@ class Case:
         """
         torch = require("torch", "oracles")
         torch.set_num_threads(config.get_num_threads())
-        tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in params]
-        for tensor, grad in zip(tensors, grads, strict=True):
+        tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in self._shaped(params)]
+        for tensor, grad in zip(tensors, self._shaped(grads), strict=True):
             tensor.grad = torch.from_numpy(grad)
-        kind = {"fused": True} if self.optimizer.__name__ in _FUSED_IN_TORCH else {"foreach": True}
-        step: Step = getattr(torch.optim, self.optimizer.__name__)(tensors, **self.options, **kind).step
+        name = self.optimizer.__name__
+        kind = {"fused": True} if name in _FUSED_IN_TORCH else {"foreach": True} if name in _FOREACH_IN_TORCH else {}
+        step: Step = getattr(torch.optim, name)(tensors, **self.options, **kind).step
         return step
 
 
@@ -91,6 +131,13 @@ CASES = {
     "ademamix": Case(optim.AdEMAMix, 3),
     "adopt": Case(optim.ADOPT, 2),
     "adopt-nesterov": Case(optim.ADOPT, 2, {"nesterov": True}),
+    "lars": Case(optim.LARS, 1, exact=False),
+    "lars-nesterov": Case(optim.LARS, 1, {"nesterov": True}, exact=False),
+    "lamb": Case(optim.LAMB, 2, exact=False),
+    "adafactor": Case(optim.Adafactor, 0, exact=False),
+    "prodigy": Case(optim.Prodigy, 4, exact=False),
+    "swats": Case(optim.SWATS, 2, exact=False),
+    "muon": Case(optim.Muon, 1, exact=False, matrices=True),
     "sgd-schedule-free": Case(optim.SGDScheduleFree, 1),
     "adamw-schedule-free": Case(optim.AdamWScheduleFree, 2),
 }

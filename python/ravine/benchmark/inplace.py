@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from numpy import add, copyto, divide, maximum, minimum, multiply, sqrt, subtract
 
-from ravine import optim
-
 Array = np.ndarray[Any, Any]
 
 # A piece's arrays, eight at the most, fit into a second-level cache of 1 MiB.
@@ -537,26 +535,3 @@ class ADOPT(Adam):
         _take(p, self.lr, direction, s)
         multiply(g, g, out=s)
         _decay_and_add(v, self.beta2, s, self.one_minus_beta2, s)
-
-
-RULES: dict[type[optim.Optimizer], type[InPlace]] = {
-    optim.SGD: SGD,
-    optim.Rprop: Rprop,
-    optim.Lion: Lion,
-    optim.ASGD: ASGD,
-    optim.SGDScheduleFree: ScheduleFree,
-    optim.Adagrad: Adagrad,
-    optim.RMSprop: RMSprop,
-    optim.Adadelta: Adadelta,
-    optim.Adam: Adam,
-    optim.AdamW: Adam,
-    optim.Adamax: Adamax,
-    optim.NAdam: NAdam,
-    optim.RAdam: RAdam,
-    optim.AdaBelief: AdaBelief,
-    optim.Yogi: Yogi,
-    optim.AdEMAMix: AdEMAMix,
-    optim.Adan: Adan,
-    optim.ADOPT: ADOPT,
-    optim.AdamWScheduleFree: ScheduleFree,
-}

@@ -35,6 +35,16 @@ class Choice(NamedTuple):
     lr: float
     options: dict[str, Any]
     decay: float = DECAY
+    others: str | None = None  # the choice for parameters that are no matrices, where this one takes matrices only
+
+    def make(self, params: list[tuple[str, nn.Parameter]], lr: float) -> list[optim.Optimizer]:
+        """Return the optimizers of a network's parameters."""
+        if self.others is None:
+            return [self.optimizer(params, lr=lr, **self.options)]
+        matrices = [pair for pair in params if pair[1].ndim == 2]
+        others = OPTIMIZERS[self.others]
+        rest = others.make([pair for pair in params if pair[1].ndim != 2], lr / self.lr * others.lr)
+        return [self.optimizer(matrices, lr=lr, **self.options), *rest]
 
 
 # By what they build on.
@@ -45,9 +55,11 @@ FAMILIES = {
         "nesterov": Choice(optim.SGD, 0.05, {"momentum": 0.9, "nesterov": True}),
         "asgd": Choice(optim.ASGD, 0.2, {}),
         "sgd-schedule-free": Choice(optim.SGDScheduleFree, 1.0, {}, decay=1.0),
+        "lars": Choice(optim.LARS, 1.0, {"trust_coefficient": 0.003}),
         "lion": Choice(optim.Lion, 0.0006, {}),
         # Made for whole-set gradients, whose signs are no noise; with batches only small steps help.
         "rprop": Choice(optim.Rprop, 0.001, {"step_sizes": (1e-6, 0.002)}),
+        "muon": Choice(optim.Muon, 0.02, {}, others="adamw"),
     },
     "From Adagrad to Adam": {
         "adagrad": Choice(optim.Adagrad, 0.02, {}),
@@ -66,6 +78,10 @@ FAMILIES = {
         "adan": Choice(optim.Adan, 0.008, {}),
         "ademamix": Choice(optim.AdEMAMix, 0.002, {}),
         "adopt": Choice(optim.ADOPT, 0.004, {}),
+        "lamb": Choice(optim.LAMB, 0.02, {}),
+        "adafactor": Choice(optim.Adafactor, 0.05, {}),
+        "prodigy": Choice(optim.Prodigy, 1.0, {}),
+        "swats": Choice(optim.SWATS, 0.004, {"tolerance": 0.01}),
         "adamw-schedule-free": Choice(optim.AdamWScheduleFree, 0.005, {}, decay=1.0),
     },
 }
@@ -173,30 +189,32 @@ def train(data: Data, run: Run, *, epochs: int, seed: int, on_epoch: Callable[[R
     weights, order = np.random.default_rng(seed).spawn(2)
     network = run.design.build(weights)
     choice = OPTIMIZERS[run.optimizer]
-    optimizer = choice.optimizer(network.named_parameters(), lr=run.lr, **choice.options)
-    schedule = optim.lr_scheduler.LambdaLR(optimizer, lr_lambda=lambda epoch: choice.decay**epoch)
+    optimizers = choice.make(list(network.named_parameters()), run.lr)
+    schedules = [optim.lr_scheduler.LambdaLR(each, lr_lambda=lambda epoch: choice.decay**epoch) for each in optimizers]
+    turning = [each for each in optimizers if isinstance(each, ScheduleFree)]
     _evaluate(network, data, run)
     for _ in range(epochs):
-        run.lrs.append(schedule.get_last_lr()[0])
+        run.lrs.append(schedules[0].get_last_lr()[0])
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
-            if isinstance(optimizer, ScheduleFree):
-                optimizer.train()
-            _train_epoch(network, data, run, optimizer, order)
-            if isinstance(optimizer, ScheduleFree):
-                optimizer.eval()
+            for each in turning:
+                each.train()
+            _train_epoch(network, data, run, optimizers, order)
+            for each in turning:
+                each.eval()
             _evaluate(network, data, run)
         if run.diverged:
             raise DivergedError(
                 f"the loss is {run.train_loss[-1]} after epoch {run.epochs}: lr={run.lr:g} is too large for "
                 f"{run.optimizer} here; {default_lr(run.optimizer, run.batch_size, len(data.X)):g} suits it."
             )
-        schedule.step()
+        for schedule in schedules:
+            schedule.step()
         on_epoch(run)
     return network
 
 
 def _train_epoch(
-    network: Network, data: Data, run: Run, optimizer: optim.Optimizer, order: np.random.Generator
+    network: Network, data: Data, run: Run, optimizers: list[optim.Optimizer], order: np.random.Generator
 ) -> None:
     """Go through the data once, in batches of one size: a single image left over would have no variance."""
     network.train()
@@ -205,11 +223,13 @@ def _train_epoch(
     start = time.perf_counter()
     run.steps = 0
     for X, y in minibatches(data.X, data.y, batch_size=run.batch_size, rng=order, drop_last=True):
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         _, gradient = softmax_cross_entropy(network(X), y)
         network.backward(gradient)
         before = time.perf_counter()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         step_seconds += time.perf_counter() - before
         run.steps += 1
     run.seconds.append(time.perf_counter() - start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -49,18 +50,19 @@ class StateView(Mapping[Any, Mapping[str, Any]]):
         return repr({param: dict(self[param]) for param in self})
 
 
-def new_like(array: Array, values: float | Array, place: int) -> Array:
-    """Return a new array in the memory order of another, holding `values`.
+def new_like(array: Array, values: float | Array, place: int, shape: tuple[int, ...]) -> Array:
+    """Return a new array of this shape in the dtype and memory order of another, holding `values`.
 
     A large one lies to cache lines as the other does, so that one loop over both is aligned for both, and begins
     `place` times 17 lines further on in its page: loads that follow stores of the same address within a page wait.
     """
     order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
-    large = array.nbytes > _PAGE
+    size = math.prod(shape)
+    large = size * array.itemsize > _PAGE
     # Memory of zeros that nobody has touched yet costs nothing.
-    room = np.zeros(array.size + (_PAGE // array.itemsize if large else 0), array.dtype)
+    room = np.zeros(size + (_PAGE // array.itemsize if large else 0), array.dtype)
     offset = (address(array) + place * 17 * 64 - address(room)) % _PAGE // array.itemsize if large else 0
-    result: Array = room[offset : offset + array.size].reshape(array.shape, order=order)
+    result: Array = room[offset : offset + size].reshape(shape, order=order)
     if not isinstance(values, float) or values != 0:
         result[...] = values
     return result

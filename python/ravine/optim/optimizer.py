@@ -69,6 +69,10 @@ class Optimizer:
     _rules: ClassVar[tuple[str, ...]] = ()
     # Whether the step count tells how long the state has existed, and so starts again with a new state array.
     _counts_state: ClassVar[bool] = False
+    # Arrays of its rules that are only room to work in.
+    _rooms: ClassVar[tuple[str, ...]] = ()
+    # Whether the numbers that its rules carry from step to step belong to a group rather than to a parameter.
+    _shares_scalars: ClassVar[bool] = False
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self._owner = type(self).__name__
@@ -103,6 +107,18 @@ class Optimizer:
 
     def _check_together(self, group: Mapping[str, Any], where: str) -> None:
         """Raise where hyper-parameters, each right by itself, do not go together."""
+
+    def _check_array(self, array: Array, where: str) -> None:
+        """Raise where a parameter, right by itself, is none for this optimizer."""
+
+    def _rule_of(self, array: Array, rule: str) -> str:
+        """Return the name of the rule for one parameter of a group that has this rule."""
+        return rule
+
+    def _state_shape(self, name: str, array: Array) -> tuple[int, ...]:
+        """Return the shape of a parameter's state array."""
+        shape: tuple[int, ...] = array.shape
+        return shape
 
     def _initial_state(self, name: str, group: Mapping[str, Any]) -> float:
         """Return what a new state array is filled with."""
@@ -168,6 +184,7 @@ class Optimizer:
             name = getattr(value, "name", None) if given is None and not bare else given
             label = f"{prefix}[{i}]" + (f" ({name!r})" if name is not None else "")
             array = parameter_array(self._owner, label, value if bare else value.data)
+            self._check_array(array, f"{self._owner}: {label} ({describe(array)})")
             param = Parameter(array, name, requires_grad=False) if bare else value
             found.append(Member(param, array, name, given is not None, label, bare))
         return found
@@ -233,9 +250,13 @@ class Optimizer:
         for index, group in enumerate(self.param_groups):
             if self._read(group) != self._applied[index]:
                 self._apply(plan, index)
-        plan.step(gradients)
+        self._update(plan, gradients)
         self._has_stepped = True
         return result
+
+    def _update(self, plan: _core.Plan, gradients: Sequence[Any]) -> None:
+        """Make the step; every hyper-parameter has been checked."""
+        plan.step(gradients)
 
     def _gradients(self, grads: Any) -> Sequence[Any]:
         """Return one gradient, or None, for each parameter; the compiled part checks each."""
@@ -303,14 +324,12 @@ class Optimizer:
                     "Assign into it (p.data[...] = new), or make a new optimizer."
                 )
 
-    def _new_plan(self, steps: Array) -> _core.Plan:
+    def _new_plan(self, arrays: Sequence[Array], steps: Array) -> _core.Plan:
         groups = [index for index, group in enumerate(self.param_groups) for _ in group["params"]]
-        return _core.Plan(
-            self._owner, [m.array for m in self._members], [m.label for m in self._members], groups, steps
-        )
+        return _core.Plan(self._owner, arrays, [m.label for m in self._members], groups, steps)
 
     def _make_plan(self) -> _core.Plan:
-        self._plan = self._new_plan(self._steps)
+        self._plan = self._new_plan([m.array for m in self._members], self._steps)
         self._params = [m.param for m in self._members]
         self._bare = [i for i, m in enumerate(self._members) if m.bare]
         self._foreign = [i for i, m in enumerate(self._members) if not isinstance(m.param, Parameter)]
@@ -323,9 +342,9 @@ class Optimizer:
         hyper = self._checked(self.param_groups[index], index)
         rule = self._rule(hyper)
         if rule.name != self._bound[index]:
-            members = self._members_of(index)
-            states = [self._states_for(i, rule.name, hyper) for i in members]
-            plan.bind(index, rule.name, states, [self._scalars_for(i, rule.name) for i in members])
+            for i in self._members_of(index):
+                name = self._rule_of(self._members[i].array, rule.name)
+                plan.bind(i, name, self._states_for(i, name, hyper), self._scalars_for(i, index, name))
             self._bound[index] = rule.name
         plan.set(index, rule.hyper, rule.decoupled, hyper["maximize"])
         self._applied[index] = tuple(hyper.values())
@@ -333,15 +352,29 @@ class Optimizer:
     def _states_for(self, i: int, rule: str, hyper: Mapping[str, Any]) -> list[Array]:
         """Return the state arrays that a rule needs for a parameter, making those that are missing."""
         arrays = self._arrays[i]
-        missing = [name for name in _STATES[rule] if name not in arrays]
+        missing = [name for name in self._states_of(rule) if name not in arrays]
         for name in missing:
-            arrays[name] = new_like(self._members[i].array, self._initial_state(name, hyper), 1 + len(arrays))
+            arrays[name] = self._new_state(i, name, self._initial_state(name, hyper))
         if missing and self._counts_state:
             self._steps[i] = 0
-        return [arrays[name] for name in _STATES[rule]]
+        return [self._room(i, name) if name in self._rooms else arrays[name] for name in _STATES[rule]]
 
-    def _scalars_for(self, i: int, rule: str) -> list[Array]:
+    def _states_of(self, rule: str) -> list[str]:
+        """Return the names of the arrays that a rule keeps from step to step."""
+        return [name for name in _STATES[rule] if name not in self._rooms]
+
+    def _new_state(self, i: int, name: str, initial: float) -> Array:
+        array = self._members[i].array
+        return new_like(array, initial, 1 + len(self._arrays[i]), self._state_shape(name, array))
+
+    def _room(self, i: int, name: str) -> Array:
+        """Return the array of `_rooms` for a parameter."""
+        raise NotImplementedError
+
+    def _scalars_for(self, i: int, group: int, rule: str) -> list[Array]:
         """Return the numbers that a rule carries from step to step; it sets them at a parameter's first step."""
+        if self._shares_scalars:
+            self._scalars[i] = self._scalars[self._members_of(group).start]
         return [self._scalars[i].setdefault(name, np.zeros(())) for name in _SCALARS[rule]]
 
     def zero_grad(self, set_to_none: bool = False) -> None:
@@ -431,7 +464,10 @@ class Optimizer:
         self._steps = np.array([step for step, _, _ in states], np.int64)
         self._scalars = [{name: np.array(value) for name, value in scalars.items()} for _, scalars, _ in states]
         self._arrays = [
-            {name: new_like(member.array, value, place) for place, (name, value) in enumerate(arrays.items(), 1)}
+            {
+                name: new_like(member.array, value, place, value.shape)
+                for place, (name, value) in enumerate(arrays.items(), 1)
+            }
             for member, (_, _, arrays) in zip(self._members, states, strict=True)
         ]
         self._has_stepped = bool(self._steps.any())
@@ -467,7 +503,7 @@ class Optimizer:
     ) -> list[tuple[int, dict[str, float], dict[str, Array]]]:
         """Return the step count, the numbers and the arrays of each parameter's state."""
         saved = dict(state_dict["state"])
-        known = {name for rule in self._rules for name in _STATES[rule]}
+        known = {name for rule in self._rules for name in self._states_of(rule)}
         known_scalars = {name for rule in self._rules for name in _SCALARS[rule]}
         result = []
         keys = [(key, group) for group in groups for key in group["params"]]
@@ -477,8 +513,8 @@ class Optimizer:
             step = entry.pop("step", 1 if entry else 0)
             if float(step) != int(step) or step < 0:
                 problems.append(f"{member.label}: step is {step}; expected a whole number, 0 or more")
-            rule = self._rule(group).name
-            needed = (*_SCALARS[rule], *_STATES[rule]) if entry or step > 0 else ()
+            rule = self._rule_of(member.array, self._rule(group).name)
+            needed = (*_SCALARS[rule], *self._states_of(rule)) if entry or step > 0 else ()
             problems += [f"{member.label}: state {name!r} is missing" for name in needed if name not in entry]
             problems += [
                 f"{member.label}: {self._owner} keeps no state {name!r}"
@@ -490,15 +526,22 @@ class Optimizer:
                 for name in [name for name in entry if name in known_scalars]
             }
             arrays = {name: as_array(value) for name, value in entry.items()}
-            expected = describe(member.array)
+            shapes = {name: self._state_shape(name, member.array) for name in arrays}
             problems += [
                 f"{member.label}: state {name!r} is {describe(entry[name] if array is None else array)}; "
-                f"expected {expected}"
+                f"expected {member.array.dtype}, shape {shapes[name]}"
                 for name, array in arrays.items()
-                if array is None or array.dtype != member.array.dtype or array.shape != member.array.shape
+                if array is None or array.dtype != member.array.dtype or array.shape != shapes[name]
             ]
             result.append((int(step), scalars, {name: array for name, array in arrays.items() if array is not None}))
         problems += [f"it has a state for parameter {key!r}, which is in no group" for key in saved]
+        if self._shares_scalars:
+            for index in range(len(groups)):
+                carried = [scalars for _, scalars, _ in (result[i] for i in self._members_of(index)) if scalars]
+                if any(scalars != carried[0] for scalars in carried):
+                    problems.append(f"param_groups[{index}]: its parameters differ in {', '.join(carried[0])}")
+                for i in self._members_of(index):
+                    result[i] = (result[i][0], dict(carried[0]) if carried else {}, result[i][2])
         return result
 
     # --- hooks

@@ -47,14 +47,14 @@ class ScheduleFree(Optimizer):
             if self._plan is None:
                 self._make_plan()
             self._check_foreign()
-            plan = self._new_plan(np.zeros_like(self._steps))
+            plan = self._new_plan([m.array for m in self._members], np.zeros_like(self._steps))
             targets: list[Any] = [None] * len(self._members)
             for index, group in enumerate(self.param_groups):
                 beta = self._beta(self._checked(group, index))
                 members = self._members_of(index)
-                plan.bind(index, "lerp", [[] for _ in members], [[] for _ in members])
                 plan.set(index, {"weight": 1 - beta if train else 1 - 1 / beta, "weight_decay": 0.0}, False, False)
                 for i in members:
+                    plan.bind(i, "lerp", [], [])
                     if group["train_mode"] != train and self._steps[i] > 0:
                         targets[i] = self._arrays[i]["z"]
             plan.step(targets)

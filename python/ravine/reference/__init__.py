@@ -6,7 +6,11 @@ A function here makes one step of the optimizer of the same name, for one parame
 
 `p` is updated in place, `g` is its gradient, and `state` a dict that starts empty and comes back like
 `optimizer.state[p]`. Hyper-parameters are prepared in Python floats, which are doubles, and rounded once to the dtype
-of `p`; everything after that is done in this dtype. The kernels give the same bits.
+of `p`; everything after that is done in this dtype. The kernels give the same bits. Where sums over a whole parameter
+are needed, they are taken in float64 and in the order of `_sums`.
+
+`prodigy` and `swats`, whose sums go over all parameters, take lists of the three. `muon` equals the optimizer up to
+rounding, since NumPy's matrix products have no fixed order.
 
 The layers' functions are in the modules `batchnorm` and `dropout` beside these. There too the kernels give the same
 bits, since sums are taken in the same order.
@@ -14,6 +18,7 @@ bits, since sums are taken in the same order.
 
 from ravine.reference.adabelief import adabelief
 from ravine.reference.adadelta import adadelta
+from ravine.reference.adafactor import adafactor
 from ravine.reference.adagrad import adagrad
 from ravine.reference.adam import adam, adamw
 from ravine.reference.adamax import adamax
@@ -21,18 +26,22 @@ from ravine.reference.adan import adan
 from ravine.reference.ademamix import ademamix
 from ravine.reference.adopt import adopt
 from ravine.reference.asgd import asgd
+from ravine.reference.estimating import prodigy, swats
 from ravine.reference.lion import lion
+from ravine.reference.muon import muon
 from ravine.reference.nadam import nadam
 from ravine.reference.radam import radam
 from ravine.reference.rmsprop import rmsprop
 from ravine.reference.rprop import rprop
 from ravine.reference.schedule_free import adamwschedulefree, sgdschedulefree
 from ravine.reference.sgd import sgd
+from ravine.reference.trust_ratio import lamb, lars
 from ravine.reference.yogi import yogi
 
 __all__ = [
     "adabelief",
     "adadelta",
+    "adafactor",
     "adagrad",
     "adam",
     "adamax",
@@ -42,12 +51,17 @@ __all__ = [
     "ademamix",
     "adopt",
     "asgd",
+    "lamb",
+    "lars",
     "lion",
+    "muon",
     "nadam",
+    "prodigy",
     "radam",
     "rmsprop",
     "rprop",
     "sgd",
     "sgdschedulefree",
+    "swats",
     "yogi",
 ]

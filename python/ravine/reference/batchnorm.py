@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ravine.reference._common import Array
+from ravine.reference._sums import LANES, divide_up, lane_sum, sum_in_order
 
 # How a sum over a channel is ordered. Planes this long are summed in sixteen lanes, in segments of so many elements.
-LANES = 16
 LEAST_PLANE = 128
 PLANE_SEGMENT = 1 << 14
 # Shorter ones are columns, each with a sum of its own, in rows of at least so many columns and segments of rows.
@@ -148,7 +148,7 @@ def channel_sum(terms: Array) -> Array:
         samples = 1 if pieces > 1 else max(PLANE_SEGMENT // length, 1)
         for first in range(0, n, samples):
             for begin in range(0, length, piece):
-                total += _lane_sum(terms[first : first + samples, :, begin : begin + piece].transpose(1, 0, 2))
+                total += lane_sum(terms[first : first + samples, :, begin : begin + piece].transpose(1, 0, 2))
         return total
     fold = divide_up(FEW_COLUMNS, channels * length)  # so many samples make up a row
     rows = np.zeros((divide_up(n, fold) * fold, channels, length))
@@ -156,32 +156,6 @@ def channel_sum(terms: Array) -> Array:
     rows = rows.reshape(-1, fold, channels, length)
     rows_per_segment = max(LEAST_ROWS, COLUMN_SEGMENT // (fold * channels * length))
     for first in range(0, len(rows), rows_per_segment):
-        columns = _sum_in_order(rows[first : first + rows_per_segment])
-        total += _sum_in_order(np.stack([_lane_sum(part[:, None, :]) for part in columns]))
-    return total
-
-
-def divide_up(a: int, b: int) -> int:
-    """Return a / b, rounded up."""
-    return -(-a // b)
-
-
-def _lane_sum(runs: Array) -> Array:
-    """Return the sums of (C, runs, n): each run from the first lane on, the lanes then added pair by pair."""
-    channels, count, n = runs.shape
-    padded = np.zeros((channels, count, divide_up(n, LANES) * LANES))
-    padded[:, :, :n] = runs
-    lanes = _sum_in_order(padded.reshape(channels, -1, LANES).transpose(1, 0, 2))
-    while lanes.shape[1] > 1:
-        half = lanes.shape[1] // 2
-        lanes = lanes[:, :half] + lanes[:, half:]
-    result: Array = lanes[:, 0]
-    return result
-
-
-def _sum_in_order(terms: Array) -> Array:
-    """Return the sum over the first axis, one after the other."""
-    total = np.zeros(terms.shape[1:])
-    for term in terms:
-        total = total + term
+        columns = sum_in_order(rows[first : first + rows_per_segment])
+        total += sum_in_order(np.stack([lane_sum(part[:, None, :]) for part in columns]))
     return total

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ravine.reference._common import Array
-from ravine.reference.batchnorm import divide_up
+from ravine.reference._sums import divide_up
 
 ALPHA = -1.7580993408473766  # what SELU tends to: Klambauer et al. 2017, equation 2
 

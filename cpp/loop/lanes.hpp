@@ -1,10 +1,10 @@
-// What layers do 16 neighbouring elements at a time. A sum has 16 partial sums, whatever the width of the vectors, so
+// What is done 16 neighbouring elements at a time. A sum has 16 partial sums, whatever the width of the vectors, so
 // that every instruction set adds in the same order.
 #pragma once
 
 #include <cstdint>
 
-#include "layers/kernels.hpp"
+#include "loop/kernel.hpp"
 
 namespace ravine {
 namespace {  // see rules/rules.hpp
@@ -40,9 +40,8 @@ struct Ahead {
   }
 };
 
-// Calls f(i, j) for the elements i + j of [0, n), where i counts in sixteens, and before
-// that each ahead(i). What f reads of
-// element i alone is read once for the sixteen.
+// Calls f(i, j) for the elements i + j of [0, n), where i counts in sixteens, and before that each ahead(i). What f
+// reads of element i alone is read once for the sixteen.
 template <class F, class... Ahead>
 inline void for_lanes(std::int64_t n, const F& f, const Ahead&... ahead) {
   std::int64_t i = 0;
@@ -73,11 +72,7 @@ inline void for_lanes_keeping(std::int64_t n, std::uint16_t* words, const F& f, 
 
 inline bool kept(const std::uint16_t* words, std::int64_t i, int j) { return (words[i / lanes] & bit_of[j]) != 0; }
 
-// A pair of sums over the same elements.
-struct Two {
-  double first, second;
-};
-
+// A sum starts with the first lane; at last the lanes are added pair by pair.
 struct LaneSums {
   double first[lanes] = {};
   double second[lanes] = {};
