@@ -55,6 +55,7 @@ CHOICES_OF = {
     # With beta1 = 0 there is nothing but rounding in g - m.
     "AdaBelief": {"betas": st.tuples(ABOVE_ZERO, RATES), "eps_root": SMALL},
     "SGDScheduleFree": {"momentum": ABOVE_ZERO},
+    "SparseAdam": {"lr": st.sampled_from([1e-4, 1e-2, 0.3])},  # torch refuses 0
     "AdamWScheduleFree": {"betas": st.tuples(ABOVE_ZERO, RATES)},
 }
 

@@ -52,7 +52,7 @@ std::int64_t Plan::prepare() {
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const Tensor& tensor = tensors[i];
-    if (!tensor.arrays.gradient) continue;
+    if (!tensor.arrays.gradient && !tensor.rows) continue;  // the values of no rows may be nowhere
     const Group& group = groups[tensor.group];
     const std::int64_t t = steps_[i] + 1;
     Scalars scalars{};
@@ -60,11 +60,12 @@ std::int64_t Plan::prepare() {
     if (shared_.empty() || shared_.back().group != tensor.group || shared_.back().t != t ||
         shared_.back().before != scalars)
       shared_.push_back(step_of(tensor.group, t, scalars));
-    jobs_.push_back({table.kernel(group.rule, group.decay, tensor.dtype), &shared_.back(), &tensor, &steps_[i]});
+    const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;
+    jobs_.push_back({table.kernel(group.rule, group.decay, tensor.dtype), &shared_.back(), &tensor, &steps_[i], size});
     starts_.push_back(total_);
-    total_ += tensor.size;
+    total_ += size;
     const int arrays = 2 + int(rule_table()[group.rule].states.size());
-    bytes += tensor.size * arrays * item_size(tensor.dtype);
+    bytes += size * arrays * item_size(tensor.dtype);
   }
   share_ = threads::share_of(bytes);
   return total_;
@@ -87,10 +88,15 @@ void Plan::update(std::int64_t begin, std::int64_t end) const {
     const auto boundary = [&](std::int64_t position) {
       const std::int64_t local = position - starts_[index];
       if (local <= 0) return std::int64_t(0);
-      if (local >= job.tensor->size) return job.tensor->size;
+      if (local >= job.size) return job.size;
       return local / elements_per_line * elements_per_line;
     };
-    job.kernel(job.step->coefficients, job.tensor->arrays, boundary(begin), boundary(end));
+    const Tensor& tensor = *job.tensor;
+    if (tensor.rows)
+      update_rows(job.kernel, job.step->coefficients, tensor.arrays, tensor.dtype, *tensor.rows, boundary(begin),
+                  boundary(end));
+    else
+      job.kernel(job.step->coefficients, tensor.arrays, boundary(begin), boundary(end));
   }
 }
 

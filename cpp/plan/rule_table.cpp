@@ -19,6 +19,13 @@ struct ScalarsOf<Rule, std::void_t<decltype(Rule::scalars)>> {
   static constexpr auto names = Rule::scalars;
 };
 
+// Whether a rule says that it is sparse.
+template <class Rule, class = void>
+constexpr bool is_sparse = false;
+
+template <class Rule>
+constexpr bool is_sparse<Rule, std::void_t<decltype(Rule::sparse)>> = Rule::sparse;
+
 template <template <class> class Rule>
 void prepare(const Hyper& hyper, double t, double* scalars, double* coefficients) {
   constexpr int count = ScalarsOf<Rule<double>>::names.size;
@@ -38,7 +45,8 @@ std::vector<std::string> list(const Names<count>& names) {
 
 template <template <class> class... Rules>
 std::vector<RuleInfo> table_of(RuleList<Rules...>) {
-  return {{Rules<double>::name, list(Rules<double>::states), list(ScalarsOf<Rules<double>>::names), prepare<Rules>}...};
+  return {{Rules<double>::name, list(Rules<double>::states), list(ScalarsOf<Rules<double>>::names),
+           is_sparse<Rules<double>>, prepare<Rules>}...};
 }
 
 }  // namespace

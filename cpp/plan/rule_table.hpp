@@ -13,6 +13,7 @@ struct RuleInfo {
   const char* name;
   std::vector<std::string> states;
   std::vector<std::string> scalars;
+  bool sparse;  // whether rows without a gradient can be left out
   // Takes the scalars that the step before left, and leaves those of this one.
   void (*prepare)(const Hyper&, double t, double* scalars, double* coefficients);
 };

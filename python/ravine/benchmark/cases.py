@@ -17,6 +17,7 @@ Step = Callable[[], object]
 
 _FUSED_IN_TORCH = ("SGD", "Adagrad", "Adam", "AdamW")
 _FOREACH_IN_TORCH = ("ASGD", "Adadelta", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop")
+_SPARSE_IN_TORCH = ("SparseAdam",)  # asks for sparse gradients; here they name all rows
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,25 @@ class Case:
     @property
     def in_torch(self) -> bool:
         """Whether torch has this optimizer."""
-        return self.optimizer.__name__ in _FUSED_IN_TORCH + _FOREACH_IN_TORCH
+        return self.optimizer.__name__ in _FUSED_IN_TORCH + _FOREACH_IN_TORCH + _SPARSE_IN_TORCH
 
     def torch(self, params: Sequence[Array], grads: list[Array]) -> Step:
-        """Return a function that does one step of torch's fused optimizer, or foreach where it has no fused one.
+        """Return a function that does one step of torch's fused optimizer, or the fastest other where it has none.
 
         Raises:
             MissingExtraError: torch is not installed.
             AttributeError: torch has no such optimizer.
         """
         torch = require("torch", "oracles")
+        name = self.optimizer.__name__
         torch.set_num_threads(config.get_num_threads())
         tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in params]
         for tensor, grad in zip(tensors, grads, strict=True):
-            tensor.grad = torch.from_numpy(grad)
-        kind = {"fused": True} if self.optimizer.__name__ in _FUSED_IN_TORCH else {"foreach": True}
-        step: Step = getattr(torch.optim, self.optimizer.__name__)(tensors, **self.options, **kind).step
+            gradient = torch.from_numpy(grad)
+            tensor.grad = gradient.to_sparse(1) if name in _SPARSE_IN_TORCH else gradient
+        kind = {"fused": name in _FUSED_IN_TORCH, "foreach": name in _FOREACH_IN_TORCH}
+        chosen = {key: True for key, value in kind.items() if value}
+        step: Step = getattr(torch.optim, name)(tensors, **self.options, **chosen).step
         return step
 
 
@@ -77,6 +81,7 @@ CASES = {
     "adam": Case(optim.Adam, 2),
     "amsgrad": Case(optim.Adam, 3, {"amsgrad": True}),
     "adamw": Case(optim.AdamW, 2),
+    "sparse-adam": Case(optim.SparseAdam, 2),
     "adadelta": Case(optim.Adadelta, 2),
     "adamax": Case(optim.Adamax, 2),
     "nadam": Case(optim.NAdam, 2),

@@ -28,6 +28,7 @@ from ravine.reference.rmsprop import rmsprop
 from ravine.reference.rprop import rprop
 from ravine.reference.schedule_free import adamwschedulefree, sgdschedulefree
 from ravine.reference.sgd import sgd
+from ravine.reference.sparse_adam import sparseadam
 from ravine.reference.yogi import yogi
 
 __all__ = [
@@ -49,5 +50,6 @@ __all__ = [
     "rprop",
     "sgd",
     "sgdschedulefree",
+    "sparseadam",
     "yogi",
 ]
