@@ -23,6 +23,13 @@ constexpr std::uintptr_t line = 64;
 // Threads share sums out in parts of this many elements, or more where there would be too many.
 constexpr std::int64_t elements_per_part = 1 << 13;
 
+// Asks for the beginning of a row.
+template <class V>
+RAVINE_INLINE void expect(const V* row, std::int64_t length) {
+  const std::uintptr_t bytes = std::min(bytes_ahead, std::uintptr_t(length) * sizeof(V));
+  for (std::uintptr_t at = 0; at < bytes; at += line) prefetch(reinterpret_cast<std::uintptr_t>(row) + at);
+}
+
 template <class V>
 void copy_row(const V* from, std::int64_t length, V* to) {
   if (length == 1)
@@ -86,11 +93,7 @@ class Update {
       ++row;
       while (row < last && rows_.index[row] == rows_.index[row - 1] + 1) ++row;  // neighbours are one piece
       if (row - 1 + rows_ahead < last)
-        for (int k = 0; k < count_; ++k) {
-          const auto ahead = reinterpret_cast<std::uintptr_t>(tables_[k] + rows_.index[row - 1 + rows_ahead] * length);
-          for (std::uintptr_t at = 0; at < std::min(bytes_ahead, std::uintptr_t(length) * sizeof(V)); at += line)
-            prefetch(ahead + at);
-        }
+        for (int k = 0; k < count_; ++k) expect(tables_[k] + rows_.index[row - 1 + rows_ahead] * length, length);
       const std::int64_t stop = std::min(end, row * length);
       call(in_place, begin, stop);
       begin = stop;
@@ -130,7 +133,7 @@ void update_rows(Kernel kernel, const Coefficients& coefficients, const Arrays& 
 
 // Sorts by the digits of the rows, the lowest first; each pass is stable.
 void Coalescing::sort(const std::int64_t* rows, std::int64_t count) {
-  constexpr int digit_bits = 11;
+  constexpr int digit_bits = 10;
   constexpr std::uint64_t digits = std::uint64_t(1) << digit_bits;
   entries_.resize(count);
   spare_.resize(count);
@@ -174,7 +177,8 @@ void Coalescing::sum_as(const V* values, std::int64_t length, V* sums) const {
   threads::run_in_parts(count, rows_per_part, threads::share_of(bytes), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       V* const sum = sums + row * length;
-      std::copy_n(values + entries_[starts_[row]].position * length, length, sum);
+      if (row + rows_ahead < end) expect(values + entries_[starts_[row + rows_ahead]].position * length, length);
+      copy_row(values + entries_[starts_[row]].position * length, length, sum);
       for (std::int64_t entry = starts_[row] + 1; entry < starts_[row + 1]; ++entry) {
         const V* const added = values + entries_[entry].position * length;
         for (std::int64_t i = 0; i < length; ++i) sum[i] += added[i];
