@@ -211,6 +211,13 @@ CASES = [
         beyond_oracle=frozenset({"eps_root"}),
     ),
     Case(
+        optim.SparseAdam,
+        reference.sparseadam,
+        combinations(lr=[None, 0.1], betas=[None, (0.5, 0.9)], maximize=[None, True])
+        + [{"eps": 1e-3}, {"betas": (0.0, 0.0), "eps": 1e-2}],
+        [*ERRORS, *BETAS_ERRORS, *EPS_ERRORS],
+    ),
+    Case(
         optim.Adadelta,
         reference.adadelta,
         combinations(weight_decay=[None, 0.1], maximize=[None, True])
@@ -509,3 +516,6 @@ CASES = [
         matrices=True,
     ),
 ]
+
+CONFIGS = [(case, config) for case in CASES for config in case.configs]
+CONFIG_IDS = [f"{case.name}-{id_of(config)}" for case, config in CONFIGS]

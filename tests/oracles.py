@@ -15,6 +15,14 @@ Array = np.ndarray[Any, Any]
 Steps = Iterator[tuple[Array, dict[str, Any]]]
 
 
+def torch_gradient(name: str, g: Array) -> Any:
+    """Return a copy as the optimizer takes it: SparseAdam asks for a sparse one, of all rows that are not 0."""
+    import torch
+
+    gradient = torch.from_numpy(g.copy())
+    return gradient.to_sparse(1) if name == "SparseAdam" else gradient
+
+
 def torch_steps(name: str, config: dict[str, Any], start: Array, lrs: Sequence[float], grads: Sequence[Array]) -> Steps:
     import torch
 
@@ -22,11 +30,11 @@ def torch_steps(name: str, config: dict[str, Any], start: Array, lrs: Sequence[f
     before = torch.get_default_dtype()
     bfloat16 = torch.Tensor.bfloat16
     p = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    kind = {} if name == "Muon" else {"foreach": False}
+    kind = {} if name in ("Muon", "SparseAdam") else {"foreach": False}
     optimizer = getattr(torch.optim, name)([p], **kind, **config)
     for lr, g in zip(lrs, grads, strict=True):
         optimizer.param_groups[0]["lr"] = lr
-        p.grad = torch.from_numpy(g.copy())
+        p.grad = torch_gradient(name, g)
         torch.set_default_dtype(torch.float64)
         torch.Tensor.bfloat16 = torch.Tensor.clone  # Muon's products, which torch has in 16 bits
         try:
@@ -34,9 +42,8 @@ def torch_steps(name: str, config: dict[str, Any], start: Array, lrs: Sequence[f
         finally:
             torch.set_default_dtype(before)
             torch.Tensor.bfloat16 = bfloat16
-        state = {key: value.numpy().copy() for key, value in optimizer.state[p].items() if value is not None}
-        state.pop("step", None)
-        yield p.detach().numpy().copy(), state
+        states = {key: value for key, value in optimizer.state[p].items() if key != "step" and value is not None}
+        yield p.detach().numpy().copy(), {key: value.numpy().copy() for key, value in states.items()}
 
 
 def schedulefree_steps(

@@ -69,6 +69,7 @@ CHOICES_OF = {
     # Without a learning rate optax divides 0 by 0.
     "Prodigy": {"lr": st.sampled_from([1e-2, 1.0])},
     "Muon": {"momentum": RATES, "eps": st.sampled_from([1e-7, 1e-2])},
+    "SparseAdam": {"lr": st.sampled_from([1e-4, 1e-2, 0.3])},  # torch refuses 0
     "AdamWScheduleFree": {"betas": st.tuples(ABOVE_ZERO, RATES)},
 }
 

@@ -10,6 +10,7 @@
 
 #include "bindings/arrays.hpp"
 #include "bindings/register.hpp"
+#include "bindings/sparse.hpp"
 #include "plan/rule_table.hpp"
 
 namespace ravine::bindings {
@@ -48,7 +49,8 @@ class PyPlan {
         states_(parameters.size()),
         scalars_(parameters.size()),
         reordered_(parameters.size()),
-        gradients_(parameters.size()) {
+        gradients_(parameters.size()),
+        sparse_(parameters.size()) {
     if (labels.size() != parameters.size() || groups.size() != parameters.size() ||
         std::size_t(steps_.size()) != parameters.size())
       throw py::value_error("a plan needs one label, one group and one step count for each parameter");
@@ -76,6 +78,7 @@ class PyPlan {
     if (rule.is_factored) matrices = matrices_of(parameters_[i].array());
     scalars_[i] = scalars;
     states_[i].clear();
+    std::fill_n(tensor.arrays.states, max_states, nullptr);
     for (std::size_t k = 0; k < arrays.size(); ++k) {
       states_[i].emplace_back(arrays[k], owner_, "state '" + rule.states[k] + "' of " + parameters_[i].label());
       const std::int64_t size = !rule.is_factored                 ? tensor.size
@@ -122,7 +125,12 @@ class PyPlan {
     } const release_at_the_end{gradients_};
     for (std::size_t i = 0; i < given; ++i) {
       gradients_[i] = gradient_for(i, py::handle(PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i))));
-      plan_->tensors[i].arrays.gradient = gradients_[i] ? fields(gradients_[i]).data : nullptr;
+      Plan::Tensor& tensor = plan_->tensors[i];
+      tensor.rows.reset();
+      if (gradients_[i] && !is_array(gradients_[i]))
+        take_sparse(i);
+      else
+        tensor.arrays.gradient = gradients_[i] ? fields(gradients_[i]).data : nullptr;
     }
     if (plan_->prepare() < elements_worth_releasing) {
       plan_->run();
@@ -139,7 +147,8 @@ class PyPlan {
     const Pinned* array;
   };
 
-  // An array with the gradient's values, laid out as the parameter, that stays valid while it is held. Null: none.
+  // An array with the gradient's values, laid out as the parameter, that stays valid while it is held. Null: none. A
+  // SparseGrad comes back as it is.
   py::object gradient_for(std::size_t i, py::handle given) {
     if (given.is_none()) return py::object();
     const Pinned& parameter = parameters_[i];
@@ -148,7 +157,8 @@ class PyPlan {
     py::object gradient =
         is_array(given)
             ? py::reinterpret_borrow<py::object>(given)
-            : py::module_::import("ravine._arrays").attr("as_gradient")(given, owner_ + ": " + parameter.label());
+            : py::module_::import("ravine._sparse").attr("as_gradient")(given, owner_ + ": " + parameter.label());
+    if (!is_array(gradient)) return gradient;
     if (!same_dtype(gradient, parameter.array()) || !same_shape(gradient, parameter.array()))
       throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient is " + describe(gradient) +
                             "; expected " + describe(parameter.array()) +
@@ -156,6 +166,18 @@ class PyPlan {
     if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array())) return reordered(i, gradient);
     check_overlap(parameter, gradient);
     return gradient;
+  }
+
+  // Gives the plan what it needs of the SparseGrad that has come for a parameter.
+  void take_sparse(std::size_t i) {
+    Plan::Tensor& tensor = plan_->tensors[i];
+    const Pinned& parameter = parameters_[i];
+    check_rule_is_sparse(owner_ + ": " + parameter.label(), tensor.rule, plan_->groups[tensor.group]);
+    const py::object values = sparse_[i].take(owner_ + ": " + parameter.label(), parameter, gradients_[i]);
+    check_overlap(parameter, values);
+    gradients_[i] = values;
+    tensor.rows = sparse_[i].rows();
+    tensor.arrays.gradient = sparse_[i].values();
   }
 
   // The gradient copied into the parameter's memory order. The room for it is kept for the next step.
@@ -170,7 +192,7 @@ class PyPlan {
 
   void check_overlap(const Pinned& parameter, py::handle gradient) const {
     const char* begin = fields(gradient).data;
-    const char* end = begin + parameter.bytes();
+    const char* end = begin + size_of(gradient) * item_size(parameter.dtype());
     const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
                                         [](const char* at, const Interval& interval) { return at < interval.end; });
     if (begin < end && after != written_.end() && after->begin < end)
@@ -200,6 +222,7 @@ class PyPlan {
   std::vector<std::vector<py::array_t<double>>> scalars_;
   std::vector<py::object> reordered_;
   std::vector<py::object> gradients_;  // held during a step, while the interpreter may run other threads
+  std::vector<SparseGradient> sparse_;
   std::vector<Interval> written_;
   bool bound_ = false;  // whether written_ is up to date
   std::unique_ptr<Plan> plan_;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "loop/kernel.hpp"
+#include "prefetch.hpp"
 
 namespace ravine {
 namespace {  // see rules/rules.hpp
@@ -13,15 +14,6 @@ namespace {  // see rules/rules.hpp
 // count.
 constexpr std::uint32_t bit_of[lanes] = {1u << 0, 1u << 1, 1u << 2,  1u << 3,  1u << 4,  1u << 5,  1u << 6,  1u << 7,
                                          1u << 8, 1u << 9, 1u << 10, 1u << 11, 1u << 12, 1u << 13, 1u << 14, 1u << 15};
-
-// What gcc takes for a function without effect unless it is inlined early: prefetching.
-#if defined(__GNUC__)
-#define RAVINE_INLINE __attribute__((always_inline)) inline
-RAVINE_INLINE void prefetch(std::uintptr_t address) { __builtin_prefetch(reinterpret_cast<const void*>(address)); }
-#else
-#define RAVINE_INLINE inline
-RAVINE_INLINE void prefetch(std::uintptr_t) {}
-#endif
 
 // Fetches what will be read some time after element i of a run. The processor's own guesses end with the page.
 template <class V>

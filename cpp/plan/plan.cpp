@@ -88,7 +88,7 @@ std::int64_t Plan::prepare() {
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const Tensor& tensor = tensors[i];
-    if (!tensor.arrays.gradient) continue;
+    if (!tensor.arrays.gradient && !tensor.rows) continue;  // the values of no rows may be nowhere
     const Group& group = groups[tensor.group];
     const std::int64_t t = steps_[i] + 1;
     Scalars scalars{};
@@ -100,14 +100,16 @@ std::int64_t Plan::prepare() {
     const RuleInfo& rule = rule_table()[tensor.rule];
     if (rule.decide) own_.push_back(step.coefficients);
     const Passes& passes = table.passes_of(tensor.rule, group.decay, tensor.dtype);
-    jobs_.push_back({&passes, &tensor, &steps_[i], rule.decide ? &own_.back() : &step.coefficients, step.after});
+    const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;
+    const Coefficients& coefficients = rule.decide ? own_.back() : step.coefficients;
+    jobs_.push_back({&passes, &tensor, &steps_[i], size, &coefficients, step.after});
     has_moments_ |= passes.moments != nullptr;
     has_sums_ |= passes.measure != nullptr;
     has_updates_ |= passes.update != nullptr;
     starts_.push_back(total_);
-    total_ += tensor.size;
+    total_ += size;
     const int arrays = 2 + int(rule.states.size());
-    bytes += tensor.size * arrays * item_size(tensor.dtype);
+    bytes += size * arrays * item_size(tensor.dtype);
   }
   share_ = threads::share_of(bytes);
   return total_;
@@ -163,11 +165,17 @@ void Plan::run(Kernel Passes::* pass) const {
       const auto boundary = [&](std::int64_t position) {
         const std::int64_t local = position - starts_[index];
         if (local <= 0) return std::int64_t(0);
-        if (local >= job.tensor->size) return job.tensor->size;
+        if (local >= job.size) return job.size;
         return local / job.tensor->block * job.tensor->block;
       };
       const std::int64_t begin = boundary(part_begin), end = boundary(part_end);
-      if (begin < end && job.passes->*pass) (job.passes->*pass)(*job.coefficients, job.tensor->arrays, begin, end);
+      const Kernel kernel = job.passes->*pass;
+      if (begin >= end || !kernel) continue;
+      const Tensor& tensor = *job.tensor;
+      if (tensor.rows)
+        update_rows(kernel, *job.coefficients, tensor.arrays, tensor.dtype, *tensor.rows, begin, end);
+      else
+        kernel(*job.coefficients, tensor.arrays, begin, end);
     }
   });
 }

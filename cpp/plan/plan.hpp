@@ -3,9 +3,11 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "isa/table.hpp"
+#include "plan/sparse.hpp"
 #include "threads/threads.hpp"
 
 namespace ravine {
@@ -13,8 +15,9 @@ namespace ravine {
 class Plan {
  public:
   struct Tensor {
-    Arrays arrays{};                             // a null gradient leaves the tensor alone
+    Arrays arrays{};                             // a null gradient, without rows, leaves the tensor alone
     std::array<double*, max_scalars> scalars{};  // in the rule's order; null where it has no more
+    std::optional<Rows> rows;                    // which the gradient has values for, where these are not all
     std::int64_t size = 0;
     Dtype dtype = Dtype::float32;
     int group = 0;
@@ -61,6 +64,7 @@ class Plan {
     const Passes* passes;
     const Tensor* tensor;
     std::int64_t* steps;
+    std::int64_t size;                 // how many elements are updated
     const Coefficients* coefficients;  // shared, or where sums decide about them, its own
     Scalars after;
   };

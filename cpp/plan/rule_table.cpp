@@ -36,8 +36,8 @@ std::vector<std::string> list(const Names<count>& names) {
 template <template <class> class Rule>
 RuleInfo info_of() {
   using R = Rule<double>;
-  RuleInfo info{R::name, list(R::states),         list(ScalarsOf<R>::names), prepare<Rule>,
-                nullptr, SumsOverGroup<R>::value, IsFactored<R>::value};
+  RuleInfo info{R::name, list(R::states),    list(ScalarsOf<R>::names), prepare<Rule>,
+                nullptr, IsSparse<R>::value, SumsOverGroup<R>::value,   IsFactored<R>::value};
   if constexpr (Measures<R>::value) info.decide = decide<Rule>;
   return info;
 }

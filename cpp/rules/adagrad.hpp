@@ -13,6 +13,7 @@ template <class V>
 struct Adagrad {
   static constexpr const char* name = "adagrad";
   static constexpr auto states = names("sum");
+  static constexpr bool sparse = true;
   V lr, eps;
 
   static Adagrad prepare(const Hyper& h, double t) { return {h.lr / (1 + (t - 1) * h.lr_decay), h.eps}; }

@@ -40,9 +40,30 @@ struct Adam : Means<V> {
 
   V update(V m, V v) const { return step * m / denominator(v); }
 
+  // Puts eps beside the raw root, sqrt(v) + eps, where torch has it in RAdam and SparseAdam.
+  void take_raw_root() {
+    unbias2 = 1;
+    eps_root = 0;
+  }
+
   void operator()(V& p, V g, V& m, V& v) const {
     average(g, m, v);
     p -= update(m, v);
+  }
+};
+
+// SparseAdam, Adam for the rows that a gradient names, as in torch: the means of other rows stand still, and
+//   p <- p - step m / (sqrt(v) + eps),   step = lr sqrt(1 - beta2^t) / (1 - beta1^t)
+template <class V>
+struct SparseAdam : Adam<V> {
+  static constexpr const char* name = "sparse_adam";
+  static constexpr bool sparse = true;
+
+  static SparseAdam prepare(const Hyper& h, double t) {
+    SparseAdam rule{Adam<V>::prepare(h, t)};
+    rule.take_raw_root();
+    rule.step *= std::sqrt(1 - std::pow(h.beta2, t));
+    return rule;
   }
 };
 
@@ -116,8 +137,7 @@ struct RAdam : Adam<V> {
 
   static RAdam prepare(const Hyper& h, double t) {
     RAdam rule{Adam<V>::prepare(h, t), 0};
-    rule.unbias2 = 1;
-    rule.eps_root = 0;
+    rule.take_raw_root();
     const double power = std::pow(h.beta2, t);
     const double rho = 2 / (1 - h.beta2) - 1;
     const double rho_t = rho - 2 * t * power / (1 - power);

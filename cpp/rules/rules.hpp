@@ -2,6 +2,8 @@
 //   name, states   what Python calls it and the arrays it keeps beside each parameter
 //   prepare        its coefficients in double, from the hyper-parameters and the step number t = 1, 2, ...
 //   operator()     the update of one element: parameter, gradient, states in their order
+//   sparse         true where an element without a gradient stays as it is, states and all, so that whole rows can be
+//                  left out; not mentioned otherwise
 // Only + - * / sqrt_ abs_, comparisons and choices are used, each exact or exactly rounded, so that every instruction
 // set computes the same bits.
 //
@@ -45,11 +47,11 @@ struct RuleList {
   static constexpr int size = sizeof...(Rules);
 };
 
-using AllRules =
-    RuleList<Sgd, Momentum, Nesterov, Rprop, Lion, Asgd, Lerp, SgdScheduleFree, Adagrad, Adadelta, RMSprop,
-             RMSpropMomentum, RMSpropCentered, RMSpropCenteredMomentum, Adam, AmsGrad, Adamax, NAdam, RAdam, AdaBelief,
-             AdaBeliefNesterov, Yogi, Adan, AdEMAMix, Adopt, AdoptNesterov, AdamWScheduleFree, Lars, LarsNesterov, Lamb,
-             Adafactor, AdafactorFactored, Prodigy, Swats, MuonDirection, MuonDirectionNesterov, Muon>;
+using AllRules = RuleList<Sgd, Momentum, Nesterov, Rprop, Lion, Asgd, Lerp, SgdScheduleFree, Adagrad, Adadelta, RMSprop,
+                          RMSpropMomentum, RMSpropCentered, RMSpropCenteredMomentum, Adam, SparseAdam, AmsGrad, Adamax,
+                          NAdam, RAdam, AdaBelief, AdaBeliefNesterov, Yogi, Adan, AdEMAMix, Adopt, AdoptNesterov,
+                          AdamWScheduleFree, Lars, LarsNesterov, Lamb, Adafactor, AdafactorFactored, Prodigy, Swats,
+                          MuonDirection, MuonDirectionNesterov, Muon>;
 
 }  // namespace
 }  // namespace ravine

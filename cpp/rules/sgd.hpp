@@ -11,6 +11,7 @@ template <class V>
 struct Sgd {
   static constexpr const char* name = "sgd";
   static constexpr auto states = names();
+  static constexpr bool sparse = true;
   V lr;
 
   static Sgd prepare(const Hyper& h, double /*t*/) { return {h.lr}; }

@@ -29,6 +29,11 @@ template <class Rule>
 struct IsFactored<Rule, std::void_t<decltype(Rule::is_factored)>> : std::true_type {};
 
 template <class Rule, class = void>
+struct IsSparse : std::false_type {};
+template <class Rule>
+struct IsSparse<Rule, std::void_t<decltype(Rule::sparse)>> : std::true_type {};
+
+template <class Rule, class = void>
 struct ScalarsOf {
   static constexpr auto names = ravine::names();
 };

@@ -114,11 +114,3 @@ def as_input(value: object, label: str) -> np.ndarray[Any, Any]:
     if array is None:
         raise TypeError(f"{label} is a {_kind(value)}; expected an array. Convert it with np.asarray(..., np.float32).")
     return array
-
-
-def as_gradient(value: object, label: str) -> np.ndarray[Any, Any]:
-    """Return a gradient that is no NumPy array as one. Called by the compiled part at a step."""
-    array = as_array(value)
-    if array is None:
-        raise TypeError(f"{label}: its gradient is a {_kind(value)}; expected an array, or None where there is none.")
-    return array

@@ -18,6 +18,7 @@ Step = Callable[[], object]
 _FUSED_IN_TORCH = ("SGD", "Adagrad", "Adam", "AdamW")
 _FOREACH_IN_TORCH = ("ASGD", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop")
 _PLAIN_IN_TORCH = ("Muon",)
+_SPARSE_IN_TORCH = ("SparseAdam",)  # asks for sparse gradients; here they name all rows
 
 _IN_PLACE: dict[type[optim.Optimizer], Callable[[Sequence[Array], Mapping[str, Any], int], Any]] = {
     optim.SGD: inplace.SGD,
@@ -30,6 +31,7 @@ _IN_PLACE: dict[type[optim.Optimizer], Callable[[Sequence[Array], Mapping[str, A
     optim.Adadelta: inplace.Adadelta,
     optim.Adam: inplace.Adam,
     optim.AdamW: inplace.Adam,
+    optim.SparseAdam: inplace.SparseAdam,
     optim.Adamax: inplace.Adamax,
     optim.NAdam: inplace.NAdam,
     optim.RAdam: inplace.RAdam,
@@ -85,23 +87,26 @@ class Case:
     @property
     def in_torch(self) -> bool:
         """Whether torch has this optimizer."""
-        return self.optimizer.__name__ in _FUSED_IN_TORCH + _FOREACH_IN_TORCH + _PLAIN_IN_TORCH
+        names = _FUSED_IN_TORCH + _FOREACH_IN_TORCH + _PLAIN_IN_TORCH + _SPARSE_IN_TORCH
+        return self.optimizer.__name__ in names
 
     def torch(self, params: Sequence[Array], grads: list[Array]) -> Step:
-        """Return a function that does one step of torch's fused optimizer, or of its next best form.
+        """Return a function that does one step of torch's fused optimizer, or the fastest other where it has none.
 
         Raises:
             MissingExtraError: torch is not installed.
             AttributeError: torch has no such optimizer.
         """
         torch = require("torch", "oracles")
+        name = self.optimizer.__name__
         torch.set_num_threads(config.get_num_threads())
         tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in self._shaped(params)]
         for tensor, grad in zip(tensors, self._shaped(grads), strict=True):
-            tensor.grad = torch.from_numpy(grad)
-        name = self.optimizer.__name__
-        kind = {"fused": True} if name in _FUSED_IN_TORCH else {"foreach": True} if name in _FOREACH_IN_TORCH else {}
-        step: Step = getattr(torch.optim, name)(tensors, **self.options, **kind).step
+            gradient = torch.from_numpy(grad)
+            tensor.grad = gradient.to_sparse(1) if name in _SPARSE_IN_TORCH else gradient
+        kind = {"fused": name in _FUSED_IN_TORCH, "foreach": name in _FOREACH_IN_TORCH}
+        chosen = {key: True for key, value in kind.items() if value}
+        step: Step = getattr(torch.optim, name)(tensors, **self.options, **chosen).step
         return step
 
 
@@ -117,6 +122,7 @@ CASES = {
     "adam": Case(optim.Adam, 2),
     "amsgrad": Case(optim.Adam, 3, {"amsgrad": True}),
     "adamw": Case(optim.AdamW, 2),
+    "sparse-adam": Case(optim.SparseAdam, 2),
     "adadelta": Case(optim.Adadelta, 2),
     "adamax": Case(optim.Adamax, 2),
     "nadam": Case(optim.NAdam, 2),

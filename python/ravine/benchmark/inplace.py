@@ -308,7 +308,7 @@ class Adam(InPlace):
         self.beta2 = self.number(beta2)
         self.one_minus_beta2 = self.number(1 - beta2)
         self.eps = self.number(self.hyper["eps"])
-        self.decay = self.number(self.hyper["lr"] * self.hyper["weight_decay"])
+        self.decay = self.number(self.hyper["lr"] * self.hyper.get("weight_decay", 0.0))
 
     def advance(self) -> None:  # noqa: D102
         beta1, beta2 = self.hyper["betas"][:2]
@@ -401,6 +401,23 @@ class RAdam(Adam):
         multiply(m, self.lr, out=u)
         if self._rectified:
             self.divide(u, v, s)
+        subtract(p, u, out=p)
+
+
+class SparseAdam(Adam):
+    """All of it, for gradients that are arrays."""
+
+    def advance(self) -> None:  # noqa: D102
+        beta1, beta2 = self.hyper["betas"]
+        self.lr = self.number(self.hyper["lr"] / (1 - beta1**self.t) * math.sqrt(1 - beta2**self.t))
+
+    def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
+        m, v, s, u = arrays
+        self.average(g, m, v, s)
+        multiply(m, self.lr, out=u)
+        sqrt(v, out=s)
+        add(s, self.eps, out=s)
+        divide(u, s, out=u)
         subtract(p, u, out=p)
 
 

@@ -68,6 +68,7 @@ FAMILIES = {
         "adam": Choice(optim.Adam, 0.004, {}),
         "amsgrad": Choice(optim.Adam, 0.004, {"amsgrad": True}),
         "adamw": Choice(optim.AdamW, 0.004, {}),
+        "sparse-adam": Choice(optim.SparseAdam, 0.004, {}),
         "adamax": Choice(optim.Adamax, 0.008, {}),
     },
     "After Adam": {

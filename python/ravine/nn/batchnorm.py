@@ -168,7 +168,8 @@ def _gradient(parameter: Parameter | None) -> Array | None:
         return None
     if parameter.grad is None:
         parameter.grad = np.zeros_like(parameter.data)
-    return parameter.grad
+    gradient: Array = parameter.grad
+    return gradient
 
 
 class BatchNorm1d(_BatchNorm):

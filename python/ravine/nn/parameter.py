@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ravine._arrays import as_array, describe, parameter_array
+from ravine._arrays import describe, parameter_array
+from ravine._sparse import SparseGrad, as_array_or_sparse, misfit
 
 Array = np.ndarray[Any, Any]
 
@@ -16,7 +17,7 @@ class Parameter:
 
     `p.data` is the very array that was given, so whoever holds that array sees every update. `p.grad` is an array of
     zeros of the same shape, dtype and memory order, made when it is first asked for: add to it in place, or assign
-    another array, or None for "no gradient this time".
+    another array, a `SparseGrad`, or None for "no gradient this time".
 
     Args:
         data: array of float32 or float64, at least 1-d, contiguous and writable; never copied.
@@ -37,7 +38,7 @@ class Parameter:
 
     def __init__(self, data: object, name: str | None = None, requires_grad: bool = True) -> None:
         self._data = parameter_array("Parameter", f"data ({name!r})" if name else "data", data)
-        self._grad: Array | None = None
+        self._grad: Array | SparseGrad | None = None
         self._pending = requires_grad
         self.name = name
 
@@ -47,8 +48,8 @@ class Parameter:
         return self._data
 
     @property
-    def grad(self) -> Array | None:
-        """The gradient, or None."""
+    def grad(self) -> Any:
+        """The gradient: an array, a `SparseGrad`, or None."""
         if self._pending:
             self._grad = np.zeros_like(self._data, subok=False)
             self._pending = False
@@ -56,20 +57,24 @@ class Parameter:
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        array = None if value is None else as_array(value)
-        if value is not None and (array is None or array.shape != self.shape or array.dtype != self.dtype):
-            came = describe(value if array is None else array)
-            raise ValueError(
-                f"Parameter{f' {self.name!r}' if self.name else ''}: grad is {came}; expected {describe(self._data)}. "
+        grad = None if value is None else as_array_or_sparse(value)
+        if value is not None and (grad is None or grad.shape != self.shape or grad.dtype != self.dtype):
+            problem = (
+                misfit(grad, self._data)
+                if isinstance(grad, SparseGrad)
+                else f"{describe(value if grad is None else grad)}; expected {describe(self._data)}. "
                 "Convert it with grad.astype(...) or grad.reshape(...)."
             )
-        self._grad = array
+            raise ValueError(f"Parameter{f' {self.name!r}' if self.name else ''}: grad is {problem}")
+        self._grad = grad
         self._pending = False
 
     def zero_grad(self, set_to_none: bool = False) -> None:
-        """Fill the gradient with zeros in place, or drop it."""
+        """Fill the gradient with zeros in place, or drop it. A sparse one becomes one that names no row."""
         if set_to_none:
             self.grad = None
+        elif isinstance(self._grad, SparseGrad):
+            self._grad = self._grad.without_rows()
         elif self._grad is not None:
             if self._grad.flags.writeable:
                 self._grad.fill(0)

@@ -1,5 +1,6 @@
 """Optimizers that update NumPy arrays in place: torch.optim's, under its names, and others."""
 
+from ravine._sparse import SparseGrad
 from ravine.optim import lr_scheduler, swa_utils
 from ravine.optim.adabelief import AdaBelief
 from ravine.optim.adadelta import Adadelta
@@ -23,6 +24,7 @@ from ravine.optim.rmsprop import RMSprop
 from ravine.optim.rprop import Rprop
 from ravine.optim.schedule_free import AdamWScheduleFree, SGDScheduleFree
 from ravine.optim.sgd import SGD
+from ravine.optim.sparse_adam import SparseAdam
 from ravine.optim.swats import SWATS
 from ravine.optim.yogi import Yogi
 
@@ -52,6 +54,8 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SGDScheduleFree",
+    "SparseAdam",
+    "SparseGrad",
     "Yogi",
     "lr_scheduler",
     "swa_utils",

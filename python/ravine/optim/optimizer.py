@@ -12,6 +12,7 @@ import numpy as np
 from ravine import _core
 from ravine._arrays import address, as_array, check_overlap, describe, parameter_array
 from ravine._hyper import Check, finite
+from ravine._sparse import SparseGrad, is_sparse_tensor
 from ravine.nn.parameter import Parameter
 from ravine.optim._groups import as_groups, as_named
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
@@ -207,7 +208,8 @@ class Optimizer:
             grads: one gradient for each parameter in the order of the groups (or one list for each group), or a dict
                 by name; without it, each `Parameter.grad` is taken. None stands for "no gradient this time": that
                 parameter and its state stay as they are. A gradient has its parameter's shape and dtype. It may be
-                read-only and of any strides; one in another memory order than its parameter costs a copy.
+                read-only and of any strides; one in another memory order than its parameter costs a copy. SGD, Adagrad
+                and SparseAdam also take a `SparseGrad`, and then touch nothing but the rows it names.
             closure: called first; computes the gradients and returns the loss. As in torch it may also come first.
 
         Returns:
@@ -378,7 +380,7 @@ class Optimizer:
         return [self._scalars[i].setdefault(name, np.zeros(())) for name in _SCALARS[rule]]
 
     def zero_grad(self, set_to_none: bool = False) -> None:
-        """Set every gradient to zeros in place, or drop it.
+        """Set every gradient to zeros in place, or drop it. A sparse one becomes one that names no row.
 
         Args:
             set_to_none: drop the gradients instead. torch does so by default; here the default keeps `p.grad += ...`
@@ -392,6 +394,10 @@ class Optimizer:
                 member.param.grad = None
             elif isinstance(member.param, Parameter):
                 member.param.zero_grad()
+            elif isinstance(grad, SparseGrad):
+                member.param.grad = grad.without_rows()
+            elif is_sparse_tensor(grad):
+                grad.zero_()
             else:
                 np.asarray(as_array(grad)).fill(0)
 

@@ -35,6 +35,7 @@ from ravine.reference.rmsprop import rmsprop
 from ravine.reference.rprop import rprop
 from ravine.reference.schedule_free import adamwschedulefree, sgdschedulefree
 from ravine.reference.sgd import sgd
+from ravine.reference.sparse_adam import sparseadam
 from ravine.reference.trust_ratio import lamb, lars
 from ravine.reference.yogi import yogi
 
@@ -62,6 +63,7 @@ __all__ = [
     "rprop",
     "sgd",
     "sgdschedulefree",
+    "sparseadam",
     "swats",
     "yogi",
 ]
