@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import CASES
+from closure_cases import CLOSURE_CASES
 from ravine.optim.schedule_free import ScheduleFree
 
 DOCS = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text(encoding="utf-8")
@@ -49,7 +50,7 @@ def documented():
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *CLOSURE_CASES], ids=lambda case: case.name)
 def test_descends(case, problem):
     function, starts, least = PROBLEMS[problem]
     settings = documented()[case.name][problem]
@@ -57,7 +58,9 @@ def test_descends(case, problem):
         x = np.array(start, float)
         before = function(x)[0] - least
         optimizer = case.optimizer([x], **settings)
-        for _ in range(STEPS):
+        if case in CLOSURE_CASES:
+            optimizer.step(lambda x=x: (function(x)[0], [function(x)[1]]))
+        for _ in range(0 if case in CLOSURE_CASES else STEPS):
             optimizer.step([function(x)[1]])
         if isinstance(optimizer, ScheduleFree):
             optimizer.eval()

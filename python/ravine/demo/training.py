@@ -35,6 +35,7 @@ class Choice(NamedTuple):
     lr: float
     options: dict[str, Any]
     decay: float = DECAY
+    batch_size: int | None = BATCH_SIZE  # where nobody asks for another; None is the whole set
 
 
 # By what they build on.
@@ -67,6 +68,12 @@ FAMILIES = {
         "ademamix": Choice(optim.AdEMAMix, 0.002, {}),
         "adopt": Choice(optim.ADOPT, 0.004, {}),
         "adamw-schedule-free": Choice(optim.AdamWScheduleFree, 0.005, {}, decay=1.0),
+    },
+    "Of second order": {
+        # Differences of gradients have to be those of one function, so an epoch is one step, of up to 20 evaluations.
+        "lbfgs": Choice(
+            optim.LBFGS, 1.0, {"line_search_fn": "strong_wolfe", "max_eval": 20}, decay=1.0, batch_size=None
+        ),
     },
 }
 OPTIMIZERS = {name: choice for family in FAMILIES.values() for name, choice in family.items()}
@@ -145,11 +152,12 @@ class DivergedError(ValueError):
 def default_lr(optimizer: str, batch_size: int | None, samples: int) -> float:
     """Return a learning rate that suits an optimizer and a batch size, None being all samples.
 
-    It grows with the square root of the batch size, as the noise of the gradient falls with it; beyond a few hundred
-    samples it is the curvature of the loss that limits it.
+    From that of the optimizer's own batch size it grows with the square root of the batch size, as the noise of the
+    gradient falls with it; beyond a few hundred samples it is the curvature of the loss that limits it.
     """
-    batch = min(samples if batch_size is None else batch_size, 16 * BATCH_SIZE)
-    lr = OPTIMIZERS[optimizer].lr * (batch / BATCH_SIZE) ** 0.5
+    choice = OPTIMIZERS[optimizer]
+    batch, own = (min(size or samples, 16 * BATCH_SIZE) for size in (batch_size, choice.batch_size))
+    lr = choice.lr * (batch / own) ** 0.5
     return float(f"{lr:.2g}")
 
 
@@ -205,16 +213,43 @@ def _train_epoch(
     start = time.perf_counter()
     run.steps = 0
     for X, y in minibatches(data.X, data.y, batch_size=run.batch_size, rng=order, drop_last=True):
-        optimizer.zero_grad()
-        _, gradient = softmax_cross_entropy(network(X), y)
-        network.backward(gradient)
+        evaluation = Evaluation(network, optimizer, X, y)
         before = time.perf_counter()
-        optimizer.step()
-        step_seconds += time.perf_counter() - before
+        optimizer.step(evaluation)
+        step_seconds += time.perf_counter() - before - evaluation.seconds
         run.steps += 1
     run.seconds.append(time.perf_counter() - start)
     run.step_seconds.append(step_seconds)
     run.layer_seconds.append(network.seconds_in(TIMED) - layer_seconds)
+
+
+class Evaluation:
+    """The closure of a step: computes loss and gradients, as often as the optimizer asks, with the same dropped.
+
+    Args:
+        network: the network.
+        optimizer: of its parameters.
+        X, y: the samples of the step, and their labels.
+
+    Attributes:
+        seconds: what it has taken so far.
+    """
+
+    def __init__(self, network: Network, optimizer: optim.Optimizer, X: Array, y: Array) -> None:
+        self._network, self._optimizer, self._X, self._y = network, optimizer, X, y
+        self._dropouts = [(layer, layer.offset) for layer in network.layers if isinstance(layer, nn.Dropout)]
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        """Return the loss, having put the gradients into the parameters."""
+        start = time.perf_counter()
+        for layer, offset in self._dropouts:
+            layer.offset = offset
+        self._optimizer.zero_grad()
+        loss, gradient = softmax_cross_entropy(self._network(self._X), self._y)
+        self._network.backward(gradient)
+        self.seconds += time.perf_counter() - start
+        return loss
 
 
 def _evaluate(network: Network, data: Data, run: Run) -> None:

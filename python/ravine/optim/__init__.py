@@ -10,6 +10,7 @@ from ravine.optim.adan import Adan
 from ravine.optim.ademamix import AdEMAMix
 from ravine.optim.adopt import ADOPT
 from ravine.optim.asgd import ASGD
+from ravine.optim.lbfgs import LBFGS
 from ravine.optim.lion import Lion
 from ravine.optim.nadam import NAdam
 from ravine.optim.optimizer import Optimizer
@@ -23,6 +24,7 @@ from ravine.optim.yogi import Yogi
 __all__ = [
     "ADOPT",
     "ASGD",
+    "LBFGS",
     "SGD",
     "AdEMAMix",
     "AdaBelief",

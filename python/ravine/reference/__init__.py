@@ -8,6 +8,9 @@ A function here makes one step of the optimizer of the same name, for one parame
 `optimizer.state[p]`. Hyper-parameters are prepared in Python floats, which are doubles, and rounded once to the dtype
 of `p`; everything after that is done in this dtype. The kernels give the same bits.
 
+`lbfgs` takes, in place of `g`, a function that computes loss and gradient at `p`; `optim.LBFGS` gives the same but for
+rounding, since its sums are BLAS's too.
+
 The layers' functions are in the modules `batchnorm` and `dropout` beside these. There too the kernels give the same
 bits, since sums are taken in the same order.
 """
@@ -21,6 +24,7 @@ from ravine.reference.adan import adan
 from ravine.reference.ademamix import ademamix
 from ravine.reference.adopt import adopt
 from ravine.reference.asgd import asgd
+from ravine.reference.lbfgs import lbfgs
 from ravine.reference.lion import lion
 from ravine.reference.nadam import nadam
 from ravine.reference.radam import radam
@@ -42,6 +46,7 @@ __all__ = [
     "ademamix",
     "adopt",
     "asgd",
+    "lbfgs",
     "lion",
     "nadam",
     "radam",
