@@ -366,7 +366,15 @@ def test_the_schedule_is_stepped_once_an_epoch():
 
 def test_every_public_optimizer_is_compared():
     public = {name for name in optim.__all__ if name not in ("Optimizer", "lr_scheduler", "swa_utils")}
-    assert {choice.optimizer.__name__ for choice in OPTIMIZERS.values()} == public
+    made = [choice.optimizer([np.zeros(1)], lr=choice.lr, **choice.options) for choice in OPTIMIZERS.values()]
+    assert {type(optimizer).__name__ for optimizer in made} == public
+
+
+def test_adam_hands_over_to_sgd():
+    handoff = OPTIMIZERS["adam-then-sgd"].optimizer([np.zeros(1)], lr=0.004, **OPTIMIZERS["adam-then-sgd"].options)
+    assert [type(optimizer) for optimizer in handoff.optimizers] == [optim.Adam, optim.SGD]
+    assert [optimizer.defaults["lr"] for optimizer in handoff.optimizers] == [0.004, 0.05]
+    assert handoff.at == [2 * (1437 // 32)]
 
 
 def test_schedule_free_optimizers_are_evaluated_at_the_average(monkeypatch):

@@ -46,10 +46,13 @@ def test_the_page_on_schedules_runs():
 def test_the_page_on_optimizers_runs(capsys):
     names: dict[str, object] = {}
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/optimizers.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1
-    exec(compile(blocks[0], "optimizers.md", "exec"), names)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "optimizers.md", "exec"), names)
     np.testing.assert_allclose(names["x"], 1, atol=1e-3)
     assert 30 < names["opt"].state[names["x"]]["func_evals"] < 50
+    assert names["handoff"].stage == 1
+    np.testing.assert_allclose(names["w"], [1, 2, 3], atol=0.3)
     assert capsys.readouterr().out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -38,6 +38,13 @@ class Choice(NamedTuple):
     batch_size: int | None = BATCH_SIZE  # where nobody asks for another; None is the whole set
 
 
+def adam_then_sgd(params: Iterable[Any], lr: float, at: int, sgd_lr: float, momentum: float) -> optim.Handoff:
+    """Return Adam, and from step `at` on SGD, whose learning rate is `sgd_lr` times Adam's."""
+    shared = list(params)
+    stages = [optim.Adam(shared, lr=lr), optim.SGD(shared, lr=sgd_lr * lr, momentum=momentum)]
+    return optim.Handoff(stages, at=[at])
+
+
 # By what they build on.
 FAMILIES = {
     "Gradients and their signs": {
@@ -55,6 +62,7 @@ FAMILIES = {
         "adadelta": Choice(optim.Adadelta, 1.0, {}),
         "rmsprop": Choice(optim.RMSprop, 0.002, {}),
         "adam": Choice(optim.Adam, 0.004, {}),
+        "adam-then-sgd": Choice(adam_then_sgd, 0.004, {"at": 88, "sgd_lr": 12.5, "momentum": 0.9}),
         "amsgrad": Choice(optim.Adam, 0.004, {"amsgrad": True}),
         "adamw": Choice(optim.AdamW, 0.004, {}),
         "adamax": Choice(optim.Adamax, 0.008, {}),

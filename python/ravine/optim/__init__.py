@@ -10,6 +10,7 @@ from ravine.optim.adan import Adan
 from ravine.optim.ademamix import AdEMAMix
 from ravine.optim.adopt import ADOPT
 from ravine.optim.asgd import ASGD
+from ravine.optim.handoff import Handoff
 from ravine.optim.lbfgs import LBFGS
 from ravine.optim.lion import Lion
 from ravine.optim.nadam import NAdam
@@ -35,6 +36,7 @@ __all__ = [
     "AdamWScheduleFree",
     "Adamax",
     "Adan",
+    "Handoff",
     "Lion",
     "NAdam",
     "Optimizer",
