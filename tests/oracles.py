@@ -46,6 +46,30 @@ def torch_steps(name: str, config: dict[str, Any], start: Array, lrs: Sequence[f
         yield p.detach().numpy().copy(), {key: value.numpy().copy() for key, value in states.items()}
 
 
+def torch_closure_steps(
+    name: str,
+    config: dict[str, Any],
+    loss: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    steps: int,
+) -> Iterator[Array]:
+    """Yield evaluations, iterations and the elements of the parameter after each step, in one row."""
+    import torch
+
+    p = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    optimizer = getattr(torch.optim, name)([p], **config)
+
+    def closure() -> torch.Tensor:
+        value, gradient = loss(p.detach().numpy())
+        p.grad = torch.from_numpy(gradient)
+        return torch.tensor(value, dtype=torch.float64)
+
+    for _ in range(steps):
+        optimizer.step(closure)
+        state = optimizer.state[p]
+        yield np.array([state["func_evals"], state["n_iter"], *p.tolist()])
+
+
 def schedulefree_steps(
     name: str, config: dict[str, Any], start: Array, lrs: Sequence[float], grads: Sequence[Array]
 ) -> Steps:

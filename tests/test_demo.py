@@ -118,7 +118,8 @@ def test_formats(suffix, tmp_path):
 def test_every_optimizer_learns(name, no_picture, capsys):
     assert demo("--optimizer", name, "--epochs", 3) == 0
     printed = capsys.readouterr().out
-    assert f"{name}, lr {OPTIMIZERS[name].lr:g}, batches of 32, 3 epochs, seed 0" in printed
+    batches = "whole set at once" if OPTIMIZERS[name].batch_size is None else "batches of 32"
+    assert f"{name}, lr {OPTIMIZERS[name].lr:g}, {batches}, 3 epochs, seed 0" in printed
     assert float(ACCURACY.search(printed)[1]) > 90
 
 
@@ -336,7 +337,7 @@ def test_the_share_of_the_layers_is_theirs_alone(monkeypatch):
         train(data, run, epochs=2, seed=0, on_epoch=lambda run: None)
         assert run.steps == 4
         assert run.layer_seconds == [4 * 2 * layers] * 2  # forward and backward
-        assert run.step_seconds == [4] * 2
+        assert run.step_seconds == [4 * 2] * 2  # before and after the closure
         assert 0 < run.step_share + run.layer_share < 1
 
 
@@ -366,7 +367,16 @@ def test_the_schedule_is_stepped_once_an_epoch():
 def test_every_public_optimizer_is_compared():
     classes = {name: value for name, value in vars(optim).items() if isinstance(value, type)}
     public = {name for name, value in classes.items() if issubclass(value, optim.Optimizer)} - {"Optimizer"}
-    assert {choice.optimizer.__name__ for choice in OPTIMIZERS.values()} == public
+    params = [("w", nn.Parameter(np.zeros((1, 1)))), ("b", nn.Parameter(np.zeros(1)))]
+    made = [choice.make(params, choice.lr)[0] for choice in OPTIMIZERS.values()]
+    assert {type(optimizer).__name__ for optimizer in made} == public
+
+
+def test_adam_hands_over_to_sgd():
+    handoff = OPTIMIZERS["adam-then-sgd"].optimizer([np.zeros(1)], lr=0.004, **OPTIMIZERS["adam-then-sgd"].options)
+    assert [type(optimizer) for optimizer in handoff.optimizers] == [optim.Adam, optim.SGD]
+    assert [optimizer.defaults["lr"] for optimizer in handoff.optimizers] == [0.004, 0.05]
+    assert handoff.at == [2 * (1437 // 32)]
 
 
 def test_schedule_free_optimizers_are_evaluated_at_the_average(monkeypatch):
@@ -388,6 +398,28 @@ def test_default_lr_grows_with_the_batch():
     assert default_lr("adam", 32, 1437) == 0.004
     assert default_lr("adam", 1, 1437) < 0.004 < default_lr("adam", None, 1437)
     assert default_lr("adam", None, 10) == default_lr("adam", 10, 1437)
+    assert default_lr("lbfgs", 32, 1437) < default_lr("lbfgs", None, 1437) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lbfgs_reaches_90_percent_in_few_epochs(seed):
+    run = Run("lbfgs", 1.0, None, PLAIN)
+    train(digits.load(seed), run, epochs=5, seed=seed, on_epoch=lambda run: None)
+    assert run.steps == 1
+    assert run.held_out_accuracy[-1] > 0.9
+
+
+def test_all_evaluations_of_a_step_drop_the_same():
+    network = FULL.build(np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    optimizer = optim.SGD(network.named_parameters())
+    X, y = rng.random((32, 64), np.float32), rng.integers(0, 10, 32)
+    first, second = training.Evaluation(network, [optimizer], X, y), training.Evaluation(network, [optimizer], X, y)
+    loss = first()
+    assert first() == loss
+    assert training.Evaluation(network, [optimizer], X, y)() != loss
+    assert second() == loss
+    assert first.seconds > 0
 
 
 def test_networks_are_float32_with_he_initialisation():

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import CASES
+from closure_cases import CLOSURE_CASES
 from ravine.optim.schedule_free import ScheduleFree
 
 DOCS = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text(encoding="utf-8")
@@ -49,15 +50,17 @@ def documented():
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *CLOSURE_CASES], ids=lambda case: case.name)
 def test_descends(case, problem):
     function, starts, least = PROBLEMS[problem]
     settings = documented()[case.name][problem]
     for start in starts:
         x = np.array(start, float)
         before = function(x)[0] - least
-        optimizer = case.optimizer([case.shaped(x)], **settings)
-        for _ in range(STEPS):
+        optimizer = case.optimizer([x if case in CLOSURE_CASES else case.shaped(x)], **settings)
+        if case in CLOSURE_CASES:
+            optimizer.step(lambda x=x: (function(x)[0], [function(x)[1]]))
+        for _ in range(0 if case in CLOSURE_CASES else STEPS):
             optimizer.step([case.shaped(function(x)[1])])
         if isinstance(optimizer, ScheduleFree):
             optimizer.eval()

@@ -43,6 +43,20 @@ def test_the_page_on_schedules_runs():
     assert checked == 3
 
 
+def test_the_page_on_optimizers_runs(capsys):
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/optimizers.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "optimizers.md", "exec"), names)
+    np.testing.assert_allclose(names["x"], 1, atol=1e-3)
+    assert 30 < names["lbfgs"].state[names["x"]]["func_evals"] < 50
+    assert np.flatnonzero(names["table"].any(axis=1)).tolist() == [3, 1415]
+    assert names["handoff"].stage == 1
+    np.testing.assert_allclose(names["w"], [1, 2, 3], atol=0.3)
+    assert capsys.readouterr().out
+
+
 def test_the_page_on_schedules_has_all_and_their_pictures():
     page = (ROOT / "docs/schedulers.md").read_text()
     sections = re.findall(r"^### (\w+)$", page, re.MULTILINE)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import CASES, LATE, LR_FACTOR, STEPS, id_of
+from closure_cases import CLOSURE_CASES, LOSSES
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_CONFIGS = [(case, i, config) for case in CASES for i, config in enumerate(case.golden_configs)]
@@ -36,7 +37,7 @@ def run(case, config, golden, dtype):
 
 @pytest.fixture(scope="module")
 def files():
-    return {case.name: dict(np.load(GOLDEN / f"{case.name}.npz")) for case in CASES}
+    return {case.name: dict(np.load(GOLDEN / f"{case.name}.npz")) for case in (*CASES, *CLOSURE_CASES)}
 
 
 def test_the_files_hold_the_table_of_cases(files):
@@ -44,6 +45,8 @@ def test_the_files_hold_the_table_of_cases(files):
     for case in CASES:
         held = json.loads(str(files[case.name]["configs"]))
         assert held == json.loads(json.dumps(case.golden_configs)), case.name
+    for case in CLOSURE_CASES:
+        assert json.loads(str(files[case.name]["configs"])) == case.configs, case.name
 
 
 @pytest.mark.parametrize(("case", "i", "config"), GOLDEN_CONFIGS, ids=IDS)
@@ -68,3 +71,25 @@ def test_float32(case, i, config, files):
     for key in ("w", "b"):
         ulp = np.spacing(largest[key])
         assert (np.abs(ours[key] - golden[f"{i}/{key}"]) / ulp).max() <= units, key
+
+
+CLOSURE_GOLDEN = [(case, i, config) for case in CLOSURE_CASES for i, config in enumerate(case.configs)]
+CLOSURE_IDS = [f"{case.name}-{id_of(config)}" for case, _, config in CLOSURE_GOLDEN]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("case", "i", "config"), CLOSURE_GOLDEN, ids=CLOSURE_IDS)
+def test_closures(case, i, config, loss, files):
+    """The same places after as many evaluations and iterations; sums in another order differ by their rounding."""
+    function, start = LOSSES[loss]
+    x = start.copy()
+    optimizer = case.optimizer([x], **config)
+
+    def closure():
+        value, gradient = function(x)
+        return value, [gradient]
+
+    for func_evals, n_iter, *theirs in files[case.name][f"{i}/{loss}"]:
+        optimizer.step(closure)
+        np.testing.assert_allclose(x, theirs, rtol=1e-10, atol=1e-10 * np.abs(start).max())
+        assert (optimizer.state[x]["func_evals"], optimizer.state[x]["n_iter"]) == (func_evals, n_iter)

@@ -210,6 +210,15 @@ def test_paths_are_those_of_the_optimizers():
     assert run.steps == 3
 
 
+def test_optimizers_that_take_a_closure():
+    run = plot.trajectories("ravine", {"LBFGS": lambda p: optim.LBFGS(p, max_iter=1, lr=0.1)}, 2, start=(5, 1))
+    x = np.array([5.0, 1.0])
+    optimizer = optim.LBFGS([x], max_iter=1, lr=0.1)
+    for point in run.paths["LBFGS"][1:]:
+        optimizer.step(lambda: (x[0] ** 2 / 50 + x[1] ** 2, [np.array([x[0] / 25, 2 * x[1]])]))
+        np.testing.assert_allclose(point, x, rtol=1e-12)
+
+
 def test_runs_that_leave_all_bounds_end():
     run = plot.trajectories("rosenbrock", {"SGD": lambda p: optim.SGD(p, lr=1.0)}, 30)
     path = run.paths["SGD"]

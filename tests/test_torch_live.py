@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 import pytest
 from cases import CASES
+from closure_cases import CLOSURE_CASES
 from oracles import torch_gradient
 from ravine import optim
 
@@ -16,6 +17,7 @@ torch = pytest.importorskip("torch")
 TORCH_ONLY = {"foreach", "fused", "capturable", "differentiable"}
 
 TORCHS = [case for case in CASES if case.oracle == "torch"]
+each_of_all_torchs = pytest.mark.parametrize("case", [*TORCHS, *CLOSURE_CASES], ids=lambda case: case.name)
 each_of_torchs = pytest.mark.parametrize("case", TORCHS, ids=lambda case: case.name)
 each_of_vectors = pytest.mark.parametrize("case", [c for c in TORCHS if not c.matrices], ids=lambda case: case.name)
 # torch's SparseAdam takes no gradients of dense layers: tests/test_sparse.py has an embedding for it.
@@ -23,7 +25,7 @@ OF_LAYERS = [case for case in TORCHS if case.name != "SparseAdam" and not case.m
 each_of_layers = pytest.mark.parametrize("case", OF_LAYERS, ids=lambda case: case.name)
 
 
-@each_of_torchs
+@each_of_all_torchs
 def test_arguments_and_defaults_are_torchs(case):
     theirs = inspect.signature(getattr(torch.optim, case.name).__init__).parameters
     ours = inspect.signature(case.optimizer.__init__).parameters
@@ -96,3 +98,77 @@ def test_torch_tensors_as_gradients():
     assert w.tolist() == [-1, -1, -1]
     with pytest.raises(TypeError, match=r"cannot see the memory of torch.Tensor"):
         optim.SGD([w]).step([torch.ones(3, dtype=torch.bfloat16)])
+
+
+class TestLBFGS:
+    """Beside torch's, on random problems."""
+
+    def problem(self, seed):
+        """Return a start and a loss that is not convex: how well a small network fits noise."""
+        rng = np.random.default_rng(seed)
+        inputs, targets = rng.standard_normal((30, 4)), rng.standard_normal(30)
+
+        def loss(x):
+            first, second = x[:24].reshape(4, 6), x[24:]
+            hidden = np.tanh(inputs @ first)
+            error = hidden @ second - targets
+            back = np.outer(error, second) * (1 - hidden * hidden)
+            gradient = np.concatenate([(inputs.T @ back).ravel(), hidden.T @ error]) / 30
+            return float(error @ error) / 60, gradient
+
+        return rng.standard_normal(30), loss
+
+    @pytest.mark.parametrize("search", [None, "strong_wolfe"])
+    @pytest.mark.parametrize("seed", range(10))
+    def test_each_step_goes_where_torchs_goes(self, seed, search):
+        """Each from torch's place and state, so that rounding does not add up; then some steps in a row."""
+        start, loss = self.problem(seed)
+        q = torch.nn.Parameter(torch.from_numpy(start.copy()))
+        rng = np.random.default_rng(seed)
+        config = {
+            "lr": float(rng.uniform(0.1, 1.5)),
+            "max_iter": int(rng.integers(2, 9)),
+            "history_size": int(rng.integers(1, 8)),
+            "line_search_fn": search,
+        }
+        oracle = torch.optim.LBFGS([q], **config)
+        x, straight = start.copy(), start.copy()
+        optimizer, on_its_own = optim.LBFGS([x], **config), optim.LBFGS([straight], **config)
+
+        def closure():
+            value, gradient = loss(q.detach().numpy())
+            q.grad = torch.from_numpy(gradient)
+            return torch.tensor(value, dtype=torch.float64)
+
+        for step in range(8):
+            x[...] = q.detach().numpy()
+            optimizer.load_state_dict(oracle.state_dict())
+            oracle.step(closure)
+            optimizer.step(lambda: (loss(x)[0], [loss(x)[1]]))
+            on_its_own.step(lambda: (loss(straight)[0], [loss(straight)[1]]))
+            theirs = oracle.state[q]
+            np.testing.assert_allclose(x, q.detach().numpy(), rtol=1e-9, atol=1e-9)
+            if step < 2:
+                np.testing.assert_allclose(straight, q.detach().numpy(), rtol=1e-8, atol=1e-8)
+            for count in ("func_evals", "n_iter"):
+                assert optimizer.state[x][count] == theirs[count]
+            assert len(optimizer.state[x]["ro"]) == len(theirs["ro"])
+            for name in ("t", "H_diag", "prev_loss"):
+                assert optimizer.state[x][name] == pytest.approx(float(theirs[name]), rel=1e-6)
+
+    def test_torchs_closures_and_parameters(self):
+        """A torch model's parameters are moved through their own memory, by a closure as torch has it."""
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1)).double()
+        inputs, targets = torch.randn(20, 3).double(), torch.randn(20, 1).double()
+        optimizer = optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
+
+        def closure():
+            optimizer.zero_grad()
+            loss = ((model(inputs) - targets) ** 2).mean()
+            loss.backward()
+            return loss
+
+        first = optimizer.step(closure)
+        assert isinstance(first, torch.Tensor)
+        assert closure() < 0.7 * first

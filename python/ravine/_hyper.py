@@ -6,6 +6,7 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 Check = Callable[[str, Any], Any]
@@ -189,6 +190,17 @@ def each(check: Check) -> Check:
 
 
 whole = at_least(0)
+
+
+def increasing(where: str, value: Any) -> list[int]:
+    """A list of counts of steps, each greater than the one before."""
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected a list of steps.")
+    one_or_more = at_least(1)
+    result = [one_or_more(f"{where}[{i}]", step) for i, step in enumerate(value)]
+    if any(later <= earlier for earlier, later in pairwise(result)):
+        raise ValueError(f"{where}={value!r}; expected each to be greater than the one before.")
+    return result
 
 
 def choice(where: str, value: Any, choices: Sequence[Any]) -> Any:

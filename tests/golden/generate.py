@@ -3,6 +3,9 @@
 One file an optimizer: the start values and gradients, and for each configuration of the table of cases the parameters
 and states that its oracle (tests/oracles.py) arrives at after 50 steps. The learning rate changes at every step, and
 the second parameter gets its first gradient late.
+
+Of the optimizers that take a closure (tests/closure_cases.py): for each configuration and loss, a row for each step:
+the evaluations and iterations until then, and where the parameter is.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cases import CASES, LATE, LR_FACTOR, STEPS
-from oracles import ORACLES
+from closure_cases import CLOSURE_CASES, LOSSES
+from oracles import ORACLES, torch_closure_steps
 
 HERE = Path(__file__).parent
 SHAPES = {"w": (4, 3), "b": (5,)}
@@ -77,6 +81,15 @@ def main():
         for i, config in enumerate(case.golden_configs):
             arrays |= {f"{i}/{key}": value for key, value in run(case, config, start, grads).items()}
         np.savez_compressed(HERE / f"{case.name}.npz", configs=json.dumps(case.golden_configs), **arrays)
+    for case in CLOSURE_CASES:
+        if sys.argv[1:] and case.name not in sys.argv[1:]:
+            continue
+        arrays = {
+            f"{i}/{loss}": np.array(list(torch_closure_steps(case.name, config, function, start, case.steps(config))))
+            for i, config in enumerate(case.configs)
+            for loss, (function, start) in LOSSES.items()
+        }
+        np.savez_compressed(HERE / f"{case.name}.npz", configs=json.dumps(case.configs), **arrays)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,8 @@ def add_parser(subparsers: Any) -> None:
         "--batch-size",
         type=_batch_size,
         metavar="all|N|1",
-        help=f"images a step: all (batch descent), N (mini-batch), 1 (stochastic) (default: {BATCH_SIZE})",
+        help=f"images a step: all (batch descent), N (mini-batch), 1 (stochastic) (default: {BATCH_SIZE}, but all for "
+        "lbfgs)",
     )
     parser.add_argument(
         "--epochs", type=_epochs, default=EPOCHS, help="times through the images (default: %(default)s)"
@@ -175,13 +176,14 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         elif arguments.compare_norm:
             _compare_norm(data, arguments.model, arguments.epochs, arguments.seed, output)
         else:
-            batch_size = None if arguments.batch_size == "all" else arguments.batch_size or BATCH_SIZE
+            optimizer = arguments.optimizer or "adam"
+            batch_size = OPTIMIZERS[optimizer].batch_size if arguments.batch_size is None else arguments.batch_size
             design = Design(
                 arguments.model,
                 batch_size != 1 if arguments.batch_norm is None else arguments.batch_norm,
                 DROPOUT if arguments.dropout is None else arguments.dropout,
             )
-            run = _new_run(data, arguments.optimizer or "adam", batch_size, design, arguments.lr)
+            run = _new_run(data, optimizer, None if batch_size == "all" else batch_size, design, arguments.lr)
             _learn(data, run, arguments.epochs, arguments.seed, output)
 
 
@@ -215,7 +217,7 @@ def _learn(data: Data, run: Run, epochs: int, seed: int, output: Path) -> None:
 
 def _compare(data: Data, model: str, epochs: int, seed: int, output: Path) -> None:
     design = Design(model, batch_norm=False, dropout=0)
-    optimizers = {name: _new_run(data, name, BATCH_SIZE, design) for name in OPTIMIZERS}
+    optimizers = {name: _new_run(data, name, choice.batch_size, design) for name, choice in OPTIMIZERS.items()}
     batches = {
         "batch": _new_run(data, "sgd", None, design),
         "mini-batch": optimizers["sgd"],
@@ -223,10 +225,11 @@ def _compare(data: Data, model: str, epochs: int, seed: int, output: Path) -> No
     }
     print(f"{design}, {pictures.count(epochs, 'epoch')} each, seed {seed}")
     _train_all(data, [*optimizers.values(), batches["batch"], batches["stochastic"]], epochs, seed)
-    common = f"{design}, {optimizers['sgd'].batches}"
-    families = {
-        f"{family} ({common})": {name: optimizers[name] for name in names} for family, names in FAMILIES.items()
-    }
+    families = {}
+    for family, names in FAMILIES.items():
+        runs = {name: optimizers[name] for name in names}
+        batches_of_all = " or ".join(dict.fromkeys(run.batches for run in runs.values()))
+        families[f"{family} ({design}, {batches_of_all})"] = runs
     groups = {**families, f"Batch, mini-batch and stochastic descent ({design}, sgd)": batches}
     _show_comparison(groups, (LR, STEPS, ACCURACY, TIME, STEP_SHARE), output, tuple(families))
 

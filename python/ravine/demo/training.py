@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ class Choice(NamedTuple):
     lr: float
     options: dict[str, Any]
     decay: float = DECAY
+    batch_size: int | None = BATCH_SIZE  # where nobody asks for another; None is the whole set
     others: str | None = None  # the choice for parameters that are no matrices, where this one takes matrices only
 
     def make(self, params: list[tuple[str, nn.Parameter]], lr: float) -> list[optim.Optimizer]:
@@ -45,6 +46,13 @@ class Choice(NamedTuple):
         others = OPTIMIZERS[self.others]
         rest = others.make([pair for pair in params if pair[1].ndim != 2], lr / self.lr * others.lr)
         return [self.optimizer(matrices, lr=lr, **self.options), *rest]
+
+
+def adam_then_sgd(params: Iterable[Any], lr: float, at: int, sgd_lr: float, momentum: float) -> optim.Handoff:
+    """Return Adam, and from step `at` on SGD, whose learning rate is `sgd_lr` times Adam's."""
+    shared = list(params)
+    stages = [optim.Adam(shared, lr=lr), optim.SGD(shared, lr=sgd_lr * lr, momentum=momentum)]
+    return optim.Handoff(stages, at=[at])
 
 
 # By what they build on.
@@ -66,6 +74,7 @@ FAMILIES = {
         "adadelta": Choice(optim.Adadelta, 1.0, {}),
         "rmsprop": Choice(optim.RMSprop, 0.002, {}),
         "adam": Choice(optim.Adam, 0.004, {}),
+        "adam-then-sgd": Choice(adam_then_sgd, 0.004, {"at": 88, "sgd_lr": 12.5, "momentum": 0.9}),
         "amsgrad": Choice(optim.Adam, 0.004, {"amsgrad": True}),
         "adamw": Choice(optim.AdamW, 0.004, {}),
         "sparse-adam": Choice(optim.SparseAdam, 0.004, {}),
@@ -84,6 +93,12 @@ FAMILIES = {
         "prodigy": Choice(optim.Prodigy, 1.0, {}),
         "swats": Choice(optim.SWATS, 0.004, {"tolerance": 0.01}),
         "adamw-schedule-free": Choice(optim.AdamWScheduleFree, 0.005, {}, decay=1.0),
+    },
+    "Of second order": {
+        # Differences of gradients have to be those of one function, so an epoch is one step, of up to 20 evaluations.
+        "lbfgs": Choice(
+            optim.LBFGS, 1.0, {"line_search_fn": "strong_wolfe", "max_eval": 20}, decay=1.0, batch_size=None
+        ),
     },
 }
 OPTIMIZERS = {name: choice for family in FAMILIES.values() for name, choice in family.items()}
@@ -162,11 +177,12 @@ class DivergedError(ValueError):
 def default_lr(optimizer: str, batch_size: int | None, samples: int) -> float:
     """Return a learning rate that suits an optimizer and a batch size, None being all samples.
 
-    It grows with the square root of the batch size, as the noise of the gradient falls with it; beyond a few hundred
-    samples it is the curvature of the loss that limits it.
+    From that of the optimizer's own batch size it grows with the square root of the batch size, as the noise of the
+    gradient falls with it; beyond a few hundred samples it is the curvature of the loss that limits it.
     """
-    batch = min(samples if batch_size is None else batch_size, 16 * BATCH_SIZE)
-    lr = OPTIMIZERS[optimizer].lr * (batch / BATCH_SIZE) ** 0.5
+    choice = OPTIMIZERS[optimizer]
+    batch, own = (min(size or samples, 16 * BATCH_SIZE) for size in (batch_size, choice.batch_size))
+    lr = choice.lr * (batch / own) ** 0.5
     return float(f"{lr:.2g}")
 
 
@@ -224,18 +240,47 @@ def _train_epoch(
     start = time.perf_counter()
     run.steps = 0
     for X, y in minibatches(data.X, data.y, batch_size=run.batch_size, rng=order, drop_last=True):
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        _, gradient = softmax_cross_entropy(network(X), y)
-        network.backward(gradient)
+        evaluation = Evaluation(network, optimizers, X, y)
         before = time.perf_counter()
-        for optimizer in optimizers:
+        first, *others = optimizers
+        first.step(evaluation)
+        for optimizer in others:
             optimizer.step()
-        step_seconds += time.perf_counter() - before
+        step_seconds += time.perf_counter() - before - evaluation.seconds
         run.steps += 1
     run.seconds.append(time.perf_counter() - start)
     run.step_seconds.append(step_seconds)
     run.layer_seconds.append(network.seconds_in(TIMED) - layer_seconds)
+
+
+class Evaluation:
+    """The closure of a step: computes loss and gradients, as often as the optimizer asks, with the same dropped.
+
+    Args:
+        network: the network.
+        optimizers: of its parameters.
+        X, y: the samples of the step, and their labels.
+
+    Attributes:
+        seconds: what it has taken so far.
+    """
+
+    def __init__(self, network: Network, optimizers: list[optim.Optimizer], X: Array, y: Array) -> None:
+        self._network, self._optimizers, self._X, self._y = network, optimizers, X, y
+        self._dropouts = [(layer, layer.offset) for layer in network.layers if isinstance(layer, nn.Dropout)]
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        """Return the loss, having put the gradients into the parameters."""
+        start = time.perf_counter()
+        for layer, offset in self._dropouts:
+            layer.offset = offset
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+        loss, gradient = softmax_cross_entropy(self._network(self._X), self._y)
+        self._network.backward(gradient)
+        self.seconds += time.perf_counter() - start
+        return loss
 
 
 def _evaluate(network: Network, data: Data, run: Run) -> None:

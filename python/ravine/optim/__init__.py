@@ -12,8 +12,10 @@ from ravine.optim.adan import Adan
 from ravine.optim.ademamix import AdEMAMix
 from ravine.optim.adopt import ADOPT
 from ravine.optim.asgd import ASGD
+from ravine.optim.handoff import Handoff
 from ravine.optim.lamb import LAMB
 from ravine.optim.lars import LARS
+from ravine.optim.lbfgs import LBFGS
 from ravine.optim.lion import Lion
 from ravine.optim.muon import Muon
 from ravine.optim.nadam import NAdam
@@ -33,6 +35,7 @@ __all__ = [
     "ASGD",
     "LAMB",
     "LARS",
+    "LBFGS",
     "SGD",
     "SWATS",
     "AdEMAMix",
@@ -45,6 +48,7 @@ __all__ = [
     "AdamWScheduleFree",
     "Adamax",
     "Adan",
+    "Handoff",
     "Lion",
     "Muon",
     "NAdam",

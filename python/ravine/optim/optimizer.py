@@ -68,6 +68,10 @@ class Optimizer:
     # What a subclass says of itself: its hyper-parameters, each with its check, and the compiled rules it may use.
     _checks: ClassVar[dict[str, Check]] = {}
     _rules: ClassVar[tuple[str, ...]] = ()
+    # How gradients of plain arrays are given, for messages.
+    _way_of_gradients: ClassVar[str] = "Call step(grads)"
+    # Whether a step evaluates the loss at several places.
+    _needs_closure: bool = False
     # Whether the step count tells how long the state has existed, and so starts again with a new state array.
     _counts_state: ClassVar[bool] = False
     # Arrays of its rules that are only room to work in.
@@ -90,7 +94,7 @@ class Optimizer:
 
     def _make_transient(self) -> None:
         """Make what is neither copied nor pickled."""
-        self._busy = threading.Lock()
+        self._make_hooks()
         self._read: Callable[[Group], tuple[Any, ...]] = operator.itemgetter(*self._checks)
         self._plan: _core.Plan | None = None
         self._params: list[Any] = []
@@ -98,6 +102,10 @@ class Optimizer:
         self._foreign: list[int] = []  # those that may rebind their .data
         self._bound: list[str] = []  # the rule of each group in the plan
         self._applied: list[tuple[Any, ...]] = []  # its hyper-parameters there, checked
+
+    def _make_hooks(self) -> None:
+        """Make the lock and the hooks, which every optimizer has."""
+        self._busy = threading.Lock()
         self._pre_step, self._post_step = Hooks(), Hooks()
         self._pre_save, self._post_save = Hooks(), Hooks()
         self._pre_load, self._post_load = Hooks(), Hooks()
@@ -272,7 +280,7 @@ class Optimizer:
                 if gradients[i] is None:
                     raise ValueError(
                         f"{self._owner}.step: {self._members[i].label} is a plain array, which carries no gradient. "
-                        "Call step(grads), or make the array an nn.Parameter and set its grad."
+                        f"{self._way_of_gradients}, or make the array an nn.Parameter and set its grad."
                     )
             return gradients
         if isinstance(grads, Mapping):
@@ -332,12 +340,16 @@ class Optimizer:
 
     def _make_plan(self) -> _core.Plan:
         self._plan = self._new_plan([m.array for m in self._members], self._steps)
-        self._params = [m.param for m in self._members]
-        self._bare = [i for i, m in enumerate(self._members) if m.bare]
-        self._foreign = [i for i, m in enumerate(self._members) if not isinstance(m.param, Parameter)]
+        self._sort_members()
         self._bound = [""] * len(self.param_groups)
         self._applied = [()] * len(self.param_groups)
         return self._plan
+
+    def _sort_members(self) -> None:
+        """Write down what `_gradients` looks up at each step."""
+        self._params = [m.param for m in self._members]
+        self._bare = [i for i, m in enumerate(self._members) if m.bare]
+        self._foreign = [i for i, m in enumerate(self._members) if not isinstance(m.param, Parameter)]
 
     def _apply(self, plan: _core.Plan, index: int) -> None:
         """Give the plan a group's hyper-parameters, and its rule where they changed that."""
@@ -428,8 +440,15 @@ class Optimizer:
         """
         for hook in self._pre_save.in_order():
             hook(self)
+        result = self._saved()
+        for hook in self._post_save.in_order():
+            changed = hook(self, result)
+            result = result if changed is None else changed
+        return result
+
+    def _saved(self) -> dict[str, Any]:
         states = [self._state_of(i) for i in range(len(self._members))]
-        result: dict[str, Any] = {
+        return {
             "state": {
                 i: {key: value.copy(order="K") if isinstance(value, np.ndarray) else value for key, value in s.items()}
                 for i, s in enumerate(states)
@@ -439,10 +458,6 @@ class Optimizer:
                 {**group, "params": list(self._members_of(index))} for index, group in enumerate(self.param_groups)
             ],
         }
-        for hook in self._post_save.in_order():
-            changed = hook(self, result)
-            result = result if changed is None else changed
-        return result
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the state and hyper-parameters of a saved optimizer of the same class and parameters.
@@ -454,32 +469,52 @@ class Optimizer:
             ValueError: it does not fit. The message lists every mismatch (groups, names, shapes, dtypes, values), and
                 the optimizer is as it was.
         """
-        for hook in self._pre_load.in_order():
-            changed = hook(self, state_dict)
-            state_dict = state_dict if changed is None else changed
         problems: list[str] = []
-        groups = self._loaded_groups(state_dict, problems)
-        states = [] if problems else self._loaded_states(state_dict, groups, problems)
+        restore = self._loader(state_dict, problems)
         if problems:
             raise ValueError(
                 f"{self._owner}.load_state_dict: the saved state does not fit this optimizer, which is unchanged:\n  "
                 + "\n  ".join(problems)
             )
+        restore()
+
+    def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Check a saved state between the hooks, and list what does not fit; return what takes it over."""
+        for hook in self._pre_load.in_order():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        take_over = self._checked_state(state_dict, problems)
+
+        def restore() -> None:
+            take_over()
+            for hook in self._post_load.in_order():
+                hook(self)
+
+        return restore
+
+    def _checked_state(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        groups = self._loaded_groups(state_dict, problems)
+        states = [] if problems else self._loaded_states(state_dict, groups, problems)
+
+        def take_over() -> None:
+            self._take_groups(groups)
+            self._steps = np.array([step for step, _, _ in states], np.int64)
+            self._scalars = [{name: np.array(value) for name, value in scalars.items()} for _, scalars, _ in states]
+            self._arrays = [
+                {
+                    name: new_like(member.array, value, place, value.shape)
+                    for place, (name, value) in enumerate(arrays.items(), 1)
+                }
+                for member, (_, _, arrays) in zip(self._members, states, strict=True)
+            ]
+            self._has_stepped = bool(self._steps.any())
+            self._plan = None
+
+        return take_over
+
+    def _take_groups(self, groups: Iterable[Group]) -> None:
         for group, saved in zip(self.param_groups, groups, strict=True):
             group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})
-        self._steps = np.array([step for step, _, _ in states], np.int64)
-        self._scalars = [{name: np.array(value) for name, value in scalars.items()} for _, scalars, _ in states]
-        self._arrays = [
-            {
-                name: new_like(member.array, value, place, value.shape)
-                for place, (name, value) in enumerate(arrays.items(), 1)
-            }
-            for member, (_, _, arrays) in zip(self._members, states, strict=True)
-        ]
-        self._has_stepped = bool(self._steps.any())
-        self._plan = None
-        for hook in self._post_load.in_order():
-            hook(self)
 
     def _loaded_groups(self, state_dict: Mapping[str, Any], problems: list[str]) -> list[Group]:
         """Return the saved groups with checked hyper-parameters."""

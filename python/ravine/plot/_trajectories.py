@@ -82,8 +82,15 @@ def _run(where: str, surface: Surface, label: str, make: Make, begin: Array, ste
     path = np.full((steps + 1, 2), np.nan)
     path[0] = begin
     far = 1e6 * (1 + np.abs([*surface.x, *surface.y]).max())
+
+    def gradients() -> list[Array]:
+        return [np.array(surface.gradient(*point.tolist()))]
+
+    def closure() -> tuple[float, list[Array]]:
+        return float(surface.value(*point.tolist())), gradients()
+
     for t in range(1, steps + 1):
-        optimizer.step([np.array(surface.gradient(*point.tolist()))])
+        optimizer.step(closure if optimizer._needs_closure else gradients())
         if not (np.abs(point) < far).all():
             break
         path[t] = point

@@ -12,6 +12,9 @@ are needed, they are taken in float64 and in the order of `_sums`.
 `prodigy` and `swats`, whose sums go over all parameters, take lists of the three. `muon` equals the optimizer up to
 rounding, since NumPy's matrix products have no fixed order.
 
+`lbfgs` takes, in place of `g`, a function that computes loss and gradient at `p`; `optim.LBFGS` gives the same but for
+rounding, since its sums are BLAS's too.
+
 The layers' functions are in the modules `batchnorm` and `dropout` beside these. There too the kernels give the same
 bits, since sums are taken in the same order.
 """
@@ -27,6 +30,7 @@ from ravine.reference.ademamix import ademamix
 from ravine.reference.adopt import adopt
 from ravine.reference.asgd import asgd
 from ravine.reference.estimating import prodigy, swats
+from ravine.reference.lbfgs import lbfgs
 from ravine.reference.lion import lion
 from ravine.reference.muon import muon
 from ravine.reference.nadam import nadam
@@ -54,6 +58,7 @@ __all__ = [
     "asgd",
     "lamb",
     "lars",
+    "lbfgs",
     "lion",
     "muon",
     "nadam",

@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ravine._hyper import Check, is_number
-from ravine.optim.lr_scheduler._target import Group, KeyView, Written, new_written, written
+from ravine.optim.lr_scheduler._target import (
+    Group,
+    KeyView,
+    Written,
+    check_stages,
+    current_record,
+    follow,
+    hand_overs,
+    handoff_of,
+    new_written,
+    written,
+)
 from ravine.optim.optimizer import Optimizer
 
 # What the groups hold, as a schedule's state has it.
@@ -31,6 +42,8 @@ class LRScheduler:
     As long as nobody else changes the learning rate, it is `lr_at(t)` exactly. Where somebody does, by hand or with
     another schedule, a schedule whose formula is a factor goes on from there in proportion, as torch's chainable forms
     do; others (LambdaLR, CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR, a subclass of your own) set it outright.
+
+    Over a `Handoff` it starts again with each stage, from that one's own learning rate.
 
     Args:
         optimizer: whose groups to drive. Groups that it is given later keep their own learning rates.
@@ -54,6 +67,8 @@ class LRScheduler:
     _starts_from_current: ClassVar[bool] = False
     # Whether there is something to do at a step besides setting the learning rates.
     _arrives: ClassVar[bool] = False
+    # Whether its initial learning rates are among its arguments.
+    _brings_bases: ClassVar[bool] = False
     # Whether later schedules start from its own initial learning rate.
     _replaces_initial_lr: ClassVar[bool] = False
     _overrides_get_lr: ClassVar[bool] = False
@@ -85,6 +100,7 @@ class LRScheduler:
             self._start(groups)
         else:
             self._continue(groups, last_epoch + 1)
+        follow(optimizer, self)
 
     # --- what a schedule is
 
@@ -145,6 +161,7 @@ class LRScheduler:
             raise TypeError(
                 f"{self._where}optimizer is a {type(optimizer).__name__}; expected a ravine.optim optimizer."
             )
+        check_stages(self._where, optimizer)
         self.optimizer = optimizer
 
     def _configure(self, optimizer: Optimizer, **arguments: Any) -> None:
@@ -168,7 +185,7 @@ class LRScheduler:
         """Stand at step 0 of a new schedule."""
         now = [float(group["lr"]) for group in groups]
         record = written(self.optimizer)
-        joins = record is not None and not record.stepped
+        joins = record is not None and not record.stepped and record.hand_overs == hand_overs(self.optimizer)
         initial = []
         for i, (group, lr) in enumerate(zip(groups, now, strict=True)):
             by_hand = record is not None and record.values[i : i + 1] != [lr]
@@ -197,8 +214,29 @@ class LRScheduler:
         else:
             closed = self.lr_at(t)
             lrs = self._merged(now, initial, closed, self._follow(now, t, t))
-        self._record = written(self.optimizer) or new_written(self.optimizer, lrs)
+        self._record = current_record(self.optimizer, lrs)
         self._set(t, closed, lrs)
+
+    def _restart(self) -> None:
+        """Stand at step 0 again, with the stage of a Handoff that has begun to work."""
+        self._own_bases = self.base_lrs if self._brings_bases else None
+        self._start(self.optimizer.param_groups)
+
+    def _rebind(self) -> None:
+        """Go on where a Handoff has loaded which stage is at work."""
+        lrs = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self._record = current_record(self.optimizer, lrs)
+        self._record.stepped = self._record.stepped or self._t != 0
+        self._expected = None
+
+    def _waits(self, epoch: float | None) -> bool:
+        """Whether a step still belongs to the stage of a Handoff that has just ended."""
+        handoff = handoff_of(self.optimizer) if epoch is None and self._t == 0 else None
+        return handoff is not None and handoff.has_just_switched
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        follow(self.optimizer, self)
 
     def _initial(self) -> list[float]:
         return [float(lr) for lr in self.get_lr()]
@@ -258,6 +296,8 @@ class LRScheduler:
 
     def _step(self, epoch: float | None, metrics: float | None) -> None:
         """Step in the general case: at the beginning, to some epoch, from what others have set, with metrics."""
+        if self._waits(epoch):
+            return
         t = self._t + 1 if epoch is None else self._position(epoch)
         if self._t == 0 and not self.optimizer.has_stepped:
             warnings.warn(

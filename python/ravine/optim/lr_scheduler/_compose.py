@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Literal
 
-from ravine._hyper import at_least, one_of, positive_unit, unit
+from ravine._hyper import at_least, increasing, one_of, positive_unit, unit
 from ravine.optim.lr_scheduler._base import FactorLR, LRScheduler, Recurrence, power
-from ravine.optim.lr_scheduler._target import Group, new_written, written
+from ravine.optim.lr_scheduler._target import Group, current_record
 from ravine.optim.optimizer import Optimizer
 
 
@@ -67,7 +66,7 @@ class Composite(LRScheduler):
         """Stand at step t, the parts having been constructed."""
         self.base_lrs = [float(group.get("initial_lr", group["lr"])) for group in groups]
         self._t = t
-        self._record = written(self.optimizer) or new_written(self.optimizer, self.base_lrs)
+        self._record = current_record(self.optimizer, self.base_lrs)
 
     def _cycles_momentum(self) -> bool:
         return any(part._cycles_momentum() for part in self._schedulers)
@@ -131,7 +130,7 @@ class SequentialLR(Composite):
     ) -> None:
         self._attach(optimizer)
         self._check_parts(schedulers, optimizer)
-        self.milestones = _checked_milestones(self._where, milestones)
+        self.milestones = increasing(self._where + "milestones", milestones)
         if len(self.milestones) != len(self._schedulers) - 1:
             raise ValueError(
                 f"{self._where}{len(self._schedulers)} schedulers and {len(self.milestones)} milestones; expected one "
@@ -182,20 +181,10 @@ class SequentialLR(Composite):
 
     def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
         if "milestones" in state:
-            milestones = _checked_milestones(where, state["milestones"])
+            milestones = increasing(where + "milestones", state["milestones"])
             if len(milestones) != len(self._schedulers) - 1:
                 raise ValueError(f"{where}milestones={milestones}; expected {len(self._schedulers) - 1} of them.")
         return super()._loader(where, state)
-
-
-def _checked_milestones(where: str, milestones: Any) -> list[int]:
-    if not isinstance(milestones, list | tuple):
-        raise TypeError(f"{where}milestones={milestones!r} is a {type(milestones).__name__}; expected a list of steps.")
-    whole = at_least(1)
-    result = [whole(f"{where}milestones[{i}]", step) for i, step in enumerate(milestones)]
-    if any(later <= earlier for earlier, later in pairwise(result)):
-        raise ValueError(f"{where}milestones={milestones!r}; expected each to be greater than the one before.")
-    return result
 
 
 class ChainedScheduler(Composite):
@@ -228,10 +217,12 @@ class ChainedScheduler(Composite):
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         self._check_parts(schedulers, optimizer)
-        self._t = 0
         self._run = Recurrence(self._first, self._next)
+        super().__init__(self.optimizer)
+
+    def _start(self, groups: Sequence[Group]) -> None:
+        self._t = 0
         self._prepare()
-        groups = self.optimizer.param_groups
         self._start_together(groups, 0)
         now = [float(group["lr"]) for group in groups]
         if self._needs_metrics():

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ravine._hyper import Check, at_least, each, flag, non_negative, one_of, optional, positive, unit
 from ravine.optim.lr_scheduler._base import LRScheduler, momentum_key, power, set_momentum
 from ravine.optim.lr_scheduler._functions import check_callable, loader_with_callables, saved_callable
+from ravine.optim.lr_scheduler._target import stages
 from ravine.optim.optimizer import Optimizer
 
 
@@ -16,6 +17,7 @@ class MomentumCycle(LRScheduler):
     """What schedules share that cycle the momentum too."""
 
     _arrives = True
+    _brings_bases = True
 
     cycle_momentum: bool
     base_momentums: list[float]
@@ -26,22 +28,24 @@ class MomentumCycle(LRScheduler):
         if not self.cycle_momentum:
             self.base_momentums, self.max_momentums = [], []
             return
-        key = momentum_key(self.optimizer)
-        if key is None:
-            raise ValueError(
-                f"{self._where}cycle_momentum=True, but the optimizer has neither momentum nor betas; "
-                "pass cycle_momentum=False."
-            )
-        check = self._momentum_check(key)
-        self.base_momentums = self._for_each_group("base_momentum", base, check)
-        self.max_momentums = self._for_each_group("max_momentum", greatest, check)
+        for stage in stages(self.optimizer):
+            key = momentum_key(stage)
+            if key is None:
+                raise ValueError(
+                    f"{self._where}cycle_momentum=True, but the optimizer has neither momentum nor betas; "
+                    "pass cycle_momentum=False."
+                )
+            check = self._momentum_check(stage, key)
+            self.base_momentums = self._for_each_group("base_momentum", base, check)
+            self.max_momentums = self._for_each_group("max_momentum", greatest, check)
 
-    def _momentum_check(self, key: str) -> Check:
+    @staticmethod
+    def _momentum_check(optimizer: Optimizer, key: str) -> Check:
         """Return the optimizer's own check of its momentum."""
-        check = self.optimizer._checks[key]
+        check = optimizer._checks[key]
         if key == "momentum":
             return check
-        others = self.optimizer.defaults["betas"][1:]
+        others = optimizer.defaults["betas"][1:]
         return lambda where, value: check(where, (value, *others))[0]
 
     def _cycles_momentum(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ravine._hyper import at_least, decay_rate, each, non_negative, one_of, optional
 from ravine.optim.lr_scheduler._base import LRScheduler
-from ravine.optim.lr_scheduler._target import Group, new_written, written
+from ravine.optim.lr_scheduler._target import Group, current_record
 from ravine.optim.optimizer import Optimizer
 
 
@@ -92,12 +92,14 @@ class ReduceLROnPlateau(LRScheduler):
         )
         self.min_lrs: list[float] = self._for_each_group("min_lr", min_lr, non_negative)
         self.default_min_lr = None if isinstance(min_lr, list | tuple) else self.min_lrs[0]
-        groups: Sequence[Group] = optimizer.param_groups
+        super().__init__(optimizer)
+
+    def _start(self, groups: Sequence[Group]) -> None:
         self._last_lr = [float(group["lr"]) for group in groups]
         self.base_lrs = [float(group.get("initial_lr", group["lr"])) for group in groups]
         self._t = 0
         self._expected = None
-        self._record = written(optimizer) or new_written(optimizer, self._last_lr)
+        self._record = current_record(self.optimizer, self._last_lr)
         self._reset()
 
     mode: str
@@ -128,6 +130,8 @@ class ReduceLROnPlateau(LRScheduler):
         Raises:
             TypeError, ValueError: an argument is no number; nothing has changed.
         """
+        if self._waits(epoch):
+            return
         t = self._t + 1 if epoch is None else self._position(epoch)
         now = [group["lr"] for group in self.optimizer.param_groups]
         self._set(t, None, self._follow(now, self._t, t, metrics))

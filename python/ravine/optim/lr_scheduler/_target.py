@@ -7,6 +7,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from ravine._hyper import is_number
+from ravine.optim.handoff import Follower, Handoff, groups_differ
 from ravine.optim.optimizer import Optimizer
 
 Group = MutableMapping[str, Any]
@@ -15,8 +16,9 @@ Group = MutableMapping[str, Any]
 class Written:
     """What schedules have written to one key of an optimizer's groups."""
 
-    def __init__(self, values: list[float]) -> None:
+    def __init__(self, values: list[float], hand_overs: int) -> None:
         self.values = values  # last, by whichever schedule
+        self.hand_overs = hand_overs  # of a Handoff, before this record began
         self.stepped = False  # whether any has stepped since the last that started anew
 
 
@@ -32,12 +34,52 @@ def written(optimizer: Optimizer | KeyView) -> Written | None:
 def new_written(optimizer: Optimizer | KeyView, values: list[float]) -> Written:
     """Start the record anew."""
     owner, name = _owner_and_name(optimizer)
-    record = _WRITTEN.setdefault(owner, {})[name] = Written(values)
+    record = _WRITTEN.setdefault(owner, {})[name] = Written(values, hand_overs(optimizer))
+    return record
+
+
+def current_record(optimizer: Optimizer | KeyView, values: list[float]) -> Written:
+    """Return the record, or start one where there is none since the last hand-over."""
+    record = written(optimizer)
+    if record is None or record.hand_overs != hand_overs(optimizer):
+        return new_written(optimizer, values)
     return record
 
 
 def _owner_and_name(optimizer: Optimizer | KeyView) -> tuple[Optimizer, str]:
-    return (optimizer.optimizer, optimizer.name) if isinstance(optimizer, KeyView) else (optimizer, "lr")
+    whole, name = (optimizer.optimizer, optimizer.name) if isinstance(optimizer, KeyView) else (optimizer, "lr")
+    return whole.current if isinstance(whole, Handoff) else whole, name
+
+
+def handoff_of(optimizer: Optimizer | KeyView) -> Handoff | None:
+    """Return the Handoff that a schedule drives, if it does."""
+    whole = optimizer.optimizer if isinstance(optimizer, KeyView) else optimizer
+    return whole if isinstance(whole, Handoff) else None
+
+
+def hand_overs(optimizer: Optimizer | KeyView) -> int:
+    """Return how many hand-overs there have been."""
+    handoff = handoff_of(optimizer)
+    return 0 if handoff is None else handoff._hand_overs
+
+
+def stages(optimizer: Optimizer) -> list[Optimizer]:
+    """Return the optimizers that a schedule will come to drive, one after the other."""
+    return optimizer.optimizers if isinstance(optimizer, Handoff) else [optimizer]
+
+
+def check_stages(where: str, optimizer: Optimizer | KeyView) -> None:
+    """Raise where the stages of a Handoff are too different for one schedule."""
+    handoff = handoff_of(optimizer)
+    if handoff is not None and len({len(stage.param_groups) for stage in handoff.optimizers}) > 1:
+        raise ValueError(f"{where}optimizer is a Handoff, but {groups_differ(handoff.optimizers)}")
+
+
+def follow(optimizer: Optimizer | KeyView, schedule: Follower) -> None:
+    """Let a schedule start again at each hand-over."""
+    handoff = handoff_of(optimizer)
+    if handoff is not None:
+        handoff._enlist(schedule)
 
 
 class KeyView:
@@ -61,7 +103,8 @@ class KeyView:
         self.name = self.key if self.position is None else f"{self.key}[{self.position}]"
         self.defaults = {"lr": None}  # of momentum and betas, which cyclical schedules move too, there are none
         self._slots: list[Slot] = []
-        for index, group in enumerate(optimizer.param_groups):
+        self._held: object = None
+        for index, group in ((i, group) for stage in stages(optimizer) for i, group in enumerate(stage.param_groups)):
             if self.key not in group:
                 known = ", ".join(name for name in optimizer.defaults if is_number(optimizer.defaults[name]))
                 raise ValueError(f"{owner}: key={key!r} is in no parameter group; expected one of {known}.")
@@ -79,7 +122,8 @@ class KeyView:
     def param_groups(self) -> list[Slot]:
         """The groups, with the key's value under "lr"."""
         groups = self.optimizer.param_groups
-        if len(self._slots) != len(groups):
+        if self._held is not groups or len(self._slots) != len(groups):
+            self._held = groups
             self._slots = [Slot(group, self.key, self.position, self.name) for group in groups]
         return self._slots
 
