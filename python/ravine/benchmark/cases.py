@@ -15,6 +15,9 @@ from ravine.benchmark.inplace import RULES
 Array = np.ndarray[Any, Any]
 Step = Callable[[], object]
 
+# How torch runs an optimizer: a pass over all tensors for each operation, tensor by tensor, or one pass.
+TORCH_IMPLEMENTATIONS = ("for-loop", "foreach", "fused")
+
 _FUSED_IN_TORCH = ("SGD", "Adagrad", "Adam", "AdamW")
 _FOREACH_IN_TORCH = ("ASGD", "Adadelta", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop")
 
@@ -40,29 +43,56 @@ class Case:
 
     def numpy(self, params: Sequence[Array], grads: list[Array]) -> Step:
         """Return a function that does one step in NumPy's in-place form."""
-        rule = RULES[self.optimizer](params, self.optimizer(params, **self.options).defaults, self.states)
+        rule = RULES[self.optimizer](params, self.hyper, self.states)
         return lambda: rule.step(grads)
+
+    @property
+    def hyper(self) -> Mapping[str, Any]:
+        """The hyper-parameters, as in an optimizer's `defaults`."""
+        return self.optimizer([np.zeros(1)], **self.options).defaults
 
     @property
     def in_torch(self) -> bool:
         """Whether torch has this optimizer."""
         return self.optimizer.__name__ in _FUSED_IN_TORCH + _FOREACH_IN_TORCH
 
-    def torch(self, params: Sequence[Array], grads: list[Array]) -> Step:
-        """Return a function that does one step of torch's fused optimizer, or foreach where it has no fused one.
+    @property
+    def fused_in_torch(self) -> bool:
+        """Whether torch has this optimizer in fused form."""
+        return self.optimizer.__name__ in _FUSED_IN_TORCH
+
+    def torch(self, params: Sequence[Array], grads: list[Array], implementation: str | None = None) -> Step:
+        """Return a function that does one step of torch's optimizer, on as many threads as ravine.
+
+        Args:
+            params: the parameters, which torch updates where they are.
+            grads: their gradients.
+            implementation: one of `TORCH_IMPLEMENTATIONS`; None for the fused one, or foreach where there is none.
 
         Raises:
             MissingExtraError: torch is not installed.
             AttributeError: torch has no such optimizer.
         """
-        torch = require("torch", "oracles")
-        torch.set_num_threads(config.get_num_threads())
-        tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in params]
-        for tensor, grad in zip(tensors, grads, strict=True):
-            tensor.grad = torch.from_numpy(grad)
-        kind = {"fused": True} if self.optimizer.__name__ in _FUSED_IN_TORCH else {"foreach": True}
-        step: Step = getattr(torch.optim, self.optimizer.__name__)(tensors, **self.options, **kind).step
+        implementation = implementation or ("fused" if self.fused_in_torch else "foreach")
+        kind = {"foreach": False} if implementation == "for-loop" else {implementation: True}
+        tensors = torch_parameters(params, grads)
+        optimizer = getattr(require("torch", "oracles").optim, self.optimizer.__name__)
+        step: Step = optimizer(tensors, **self.options, **kind).step
         return step
+
+
+def torch_parameters(params: Sequence[Array], grads: Sequence[Array]) -> list[Any]:
+    """Return torch parameters with gradients over the same memory, after giving torch as many threads as ravine has.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    torch = require("torch", "oracles")
+    torch.set_num_threads(config.get_num_threads())
+    tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in params]
+    for tensor, grad in zip(tensors, grads, strict=True):
+        tensor.grad = torch.from_numpy(grad)
+    return tensors
 
 
 CASES = {

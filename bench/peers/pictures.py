@@ -1,0 +1,114 @@
+"""Pictures of the results' file."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ravine._figures import HEADING, LINE_STYLES, new_figure, save, style
+from ravine.benchmark import workloads
+
+from .measure import SERIAL
+from .tables import Results, Row, limit_part, title
+from .worker import LIMIT, NO_STEP
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw(results: Results, folder: Path) -> list[Path]:
+    """Write each picture for which there are results, and return their names.
+
+    Args:
+        results: what was measured.
+        folder: where to write; made if it is not there.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    flat = [row for row in results["steps"] if row["workload"].startswith("flat:")]
+    for rule in dict.fromkeys(row["rule"] for row in flat):
+        rows = [row for row in flat if row["rule"] == rule]
+        drawn.append(_save(folder / f"time-{rule}.png", f"A step of {rule} on one array", rows, "threads", _times))
+        if any(row["peer"] == LIMIT for row in rows):
+            heading = f"What part of a step of {rule} its memory traffic takes by itself"
+            drawn.append(_save(folder / f"memory-limit-{rule}.png", heading, rows, "threads", _limits))
+    if any(row["peer"] == NO_STEP for row in results["loops"]):
+        heading = "The step's share of a training loop's iteration"
+        drawn.append(_save(folder / "training-loop.png", heading, results["loops"], "products", _shares))
+    return drawn
+
+
+def _save(
+    path: Path, heading: str, rows: Sequence[Row], key: str, panel: Callable[[Axes, Sequence[Row]], None]
+) -> Path:
+    """Write a picture with a panel for each value of a key."""
+    values = list(dict.fromkeys(row[key] for row in rows))
+    with style():
+        figure = new_figure(1.2 + 4.8 * len(values), 4.8)
+        figure.suptitle(heading, **HEADING)
+        row_of_axes = figure.subplots(1, len(values), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, value in zip(row_of_axes, values, strict=True):
+            panel(axes, [row for row in rows if row[key] == value])
+            axes.set_title(f"{value} thread{'s' * (value > 1)}" if key == "threads" else f"{value} products")
+            axes.label_outer()
+        handles, labels = row_of_axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center")
+        save(figure, path)
+    return path
+
+
+def _lines(axes: Axes, points: dict[str, list[tuple[float, float]]]) -> None:
+    for look, (name, line) in zip(LINE_STYLES, points.items(), strict=False):
+        x, y = zip(*sorted(line), strict=True)
+        options: dict[str, Any] = {"marker": "o", "markersize": 3, "label": name, **look}
+        axes.plot(x, y, **options)
+    axes.set_xscale("log")
+    axes.set_xlabel("parameters")
+
+
+def _times(axes: Axes, rows: Sequence[Row]) -> None:
+    points: dict[str, list[tuple[float, float]]] = {"ravine": []}
+    for row in rows:
+        count = workloads.count(row["workload"])
+        points["ravine"].append((count, row["ravine_seconds"]))
+        name = "memory limit" if row["peer"] == LIMIT else title(row["peer"])
+        points.setdefault(name, []).append((count, row["seconds"]))
+    times: dict[float, list[float]] = {}
+    for parameters, seconds in points["ravine"]:  # one for each peer it was compared with
+        times.setdefault(parameters, []).append(seconds)
+    points["ravine"] = [(parameters, statistics.median(several)) for parameters, several in times.items()]
+    _lines(axes, points)
+    axes.set_yscale("log")
+    axes.set_ylabel("seconds a step")
+
+
+def _limits(axes: Axes, rows: Sequence[Row]) -> None:
+    points: dict[str, list[tuple[float, float]]] = {"ravine": []}
+    for row in rows:
+        count = workloads.count(row["workload"])
+        if row["peer"] == LIMIT:
+            points["ravine"].append((count, 100 * row["ratio"]["median"]))
+        elif (part := limit_part(rows, row)) is not None:
+            points.setdefault(title(row["peer"]), []).append((count, 100 * part))
+    _lines(axes, points)
+    axes.set_ylim(0)
+    axes.set_ylabel("% of the step")
+
+
+def _shares(axes: Axes, rows: Sequence[Row]) -> None:
+    """Draw 1 − (iteration without a step) / iteration; both were compared with the same loop."""
+    without = {row["parameters"]: row["ratio"]["median"] for row in rows if row["peer"] == NO_STEP}
+    points: dict[str, list[tuple[float, float]]] = {
+        title(SERIAL): [(count, 100 * (1 - ratio)) for count, ratio in without.items()]
+    }
+    for row in rows:
+        if row["peer"] != NO_STEP and row["parameters"] in without:
+            share = 1 - without[row["parameters"]] / row["ratio"]["median"]
+            points.setdefault(title(row["peer"]), []).append((row["parameters"], 100 * share))
+    _lines(axes, points)
+    axes.set_ylabel("% of the iteration")
