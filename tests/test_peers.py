@@ -347,11 +347,15 @@ def test_one_command_measures_writes_and_fills(capsys, tmp_path):
 
 def test_pictures_are_drawn(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    file, folder = tmp_path / "results.json", tmp_path / "pictures"
+    file, folder, page = tmp_path / "results.json", tmp_path / "pictures", tmp_path / "page.md"
     file.write_text(json.dumps(synthetic()), encoding="utf-8")
-    assert __main__.main(["--from", str(file), "--pictures", str(folder)]) == 0
+    page.write_text("".join(f"<!-- {part} -->\n<!-- /{part} -->\n" for part in ("machine", "steps", "loops")))
+    assert __main__.main(["--from", str(file), "--pictures", str(folder), "--page", str(page)]) == 0
     assert {path.name for path in folder.iterdir()} == {"time-adam.png", "memory-limit-adam.png", "training-loop.png"}
     assert all(path.stat().st_size > 5000 for path in folder.iterdir())
+    text = page.read_text(encoding="utf-8")
+    for path in folder.iterdir():
+        assert f"](pictures/{path.name})\n" in text
 
 
 def test_peers_that_are_not_installed_are_named_with_their_install_line(capsys, monkeypatch):

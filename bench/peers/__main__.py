@@ -3,7 +3,7 @@
     python -m bench.peers --quick                                   # a rough picture, in some minutes
     python -m bench.peers --parts steps --rules adam --workloads mnist_mlp flat:1000000 --peers numba torch_fused
     python -m bench.peers --json peers.json --pictures docs/images/peers --page docs/performance.md
-    python -m bench.peers --from peers.json --page docs/performance.md     # once more, without measuring
+    python -m bench.peers --from peers.json --page docs/performance.md             # the tables again, without measuring
 
 Every figure is a ratio to ravine, measured in turn, A B A B; what a step is for each peer stands in the docstring of
 its `start` function.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -45,11 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n\n".join(parts.values()))
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        for picture in draw(results, arguments.pictures) if arguments.pictures else []:
+            _tell(f"wrote {picture.path}")
+            if arguments.page:
+                link = os.path.relpath(picture.path, arguments.page.parent)
+                parts[picture.part] += f"\n\n![{picture.heading}]({link})"
         if arguments.page:
             fill(arguments.page, parts)
-        if arguments.pictures:
-            for path in draw(results, arguments.pictures):
-                print(f"wrote {path}", file=sys.stderr)
     except (MissingExtraError, OSError, PeerError, ValueError, WrongResultError) as error:
         print(f"bench.peers: {error}", file=sys.stderr)
         return 1

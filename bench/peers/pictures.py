@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw(results: Results, folder: Path) -> list[Path]:
-    """Write each picture for which there are results, and return their names.
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was drawn.
+
+    Attributes:
+        part: the part of the results that it belongs to.
+        heading: what it shows.
+        path: its file.
+    """
+
+    part: str
+    heading: str
+    path: Path
+
+
+def draw(results: Results, folder: Path) -> list[Picture]:
+    """Write each picture for which there are results, and return them.
 
     Args:
         results: what was measured.
@@ -33,24 +49,24 @@ def draw(results: Results, folder: Path) -> list[Path]:
     flat = [row for row in results["steps"] if row["workload"].startswith("flat:")]
     for rule in dict.fromkeys(row["rule"] for row in flat):
         rows = [row for row in flat if row["rule"] == rule]
-        drawn.append(_save(folder / f"time-{rule}.png", f"A step of {rule} on one array", rows, "threads", _times))
+        picture = Picture("steps", f"A step of {rule} on one array", folder / f"time-{rule}.png")
+        drawn.append(_save(picture, rows, "threads", _times))
         if any(row["peer"] == LIMIT for row in rows):
             heading = f"What part of a step of {rule} its memory traffic takes by itself"
-            drawn.append(_save(folder / f"memory-limit-{rule}.png", heading, rows, "threads", _limits))
+            picture = Picture("steps", heading, folder / f"memory-limit-{rule}.png")
+            drawn.append(_save(picture, rows, "threads", _limits))
     if any(row["peer"] == NO_STEP for row in results["loops"]):
-        heading = "The step's share of a training loop's iteration"
-        drawn.append(_save(folder / "training-loop.png", heading, results["loops"], "products", _shares))
+        picture = Picture("loops", "The step's share of a training loop's iteration", folder / "training-loop.png")
+        drawn.append(_save(picture, results["loops"], "products", _shares))
     return drawn
 
 
-def _save(
-    path: Path, heading: str, rows: Sequence[Row], key: str, panel: Callable[[Axes, Sequence[Row]], None]
-) -> Path:
+def _save(picture: Picture, rows: Sequence[Row], key: str, panel: Callable[[Axes, Sequence[Row]], None]) -> Picture:
     """Write a picture with a panel for each value of a key."""
     values = list(dict.fromkeys(row[key] for row in rows))
     with style():
         figure = new_figure(1.2 + 4.8 * len(values), 4.8)
-        figure.suptitle(heading, **HEADING)
+        figure.suptitle(picture.heading, **HEADING)
         row_of_axes = figure.subplots(1, len(values), sharex=True, sharey=True, squeeze=False)[0]
         for axes, value in zip(row_of_axes, values, strict=True):
             panel(axes, [row for row in rows if row[key] == value])
@@ -58,8 +74,8 @@ def _save(
             axes.label_outer()
         handles, labels = row_of_axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center")
-        save(figure, path)
-    return path
+        save(figure, picture.path)
+    return picture
 
 
 def _lines(axes: Axes, points: dict[str, list[tuple[float, float]]]) -> None:
