@@ -42,7 +42,7 @@ def work(rule: str, workload: str) -> Work:
 
 
 @pytest.mark.filterwarnings("ignore")  # the peers' own
-@pytest.mark.parametrize("workload", ["mlp_tiny", "lenet5", "flat:70001"])
+@pytest.mark.parametrize("workload", ["mlp_tiny", "flat:70001"])
 @pytest.mark.parametrize(
     ("name", "rule"), [(name, rule) for name, peer in PEERS.items() if name != "ravine" for rule in peer.rules]
 )
@@ -72,6 +72,25 @@ def test_peers_say_what_a_step_is(name):
     assert peer.start.__doc__
     assert set(peer.rules) <= set(RULES)
     assert "pip install" in peer.install
+
+
+def test_peers_are_spared_what_they_do_not_have_or_hold():
+    autograd = PEERS["autograd"]
+    assert autograd.does("adam", "resnet50")
+    assert not autograd.does("adam", "gpt2_small")
+    assert not autograd.does("adagrad", "mlp_tiny")
+
+
+def test_what_was_measured_before_an_interruption_is_kept(capsys, monkeypatch):
+    def interrupted(*arguments):
+        yield measure.StepResult(1, "mlp_tiny", "adam", "numpy_naive", 2e-5, 1e-5, Ratio(2.0, 2.0, 2.0))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "steps", interrupted)
+    assert __main__.main(["--peers", "numpy_naive"]) == 0
+    output = capsys.readouterr()
+    assert "| NumPy, naive | 2.00x (2.00 to 2.00) |" in output.out
+    assert output.err.endswith("\ninterrupted\n")
 
 
 def test_a_peer_that_is_missing_is_known_to_be():

@@ -33,5 +33,6 @@ PEERS = {
         "bitsandbytes, 8 bits", with_bitsandbytes.start, ("adam", "adamw"), "bitsandbytes", tolerance=0.05
     ),
     "sklearn": Peer("scikit-learn", with_sklearn.start, ("sgd", "momentum", "adam"), "scikit-learn"),
-    "autograd": Peer("autograd", with_autograd.start, ("sgd", "momentum", "adam"), "autograd"),
+    # some ten arrays of float64 at a time
+    "autograd": Peer("autograd", with_autograd.start, ("sgd", "momentum", "adam"), "autograd", most=5e7),
 }

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         type=workload_name,
         metavar="NAME",
         help=f"{', '.join(workloads.MODELS)}, flat:N, flat:KxN; "
-        f"default: all models (5 GB of memory), and {', '.join(FLAT)}",
+        f"default: all models (6 GB of memory), and {', '.join(FLAT)}",
     )
     parser.add_argument("--peers", nargs="+", choices=[name for name in PEERS if name != "ravine"], help="default: all")
     parser.add_argument("--threads", nargs="+", type=int, choices=range(1, 1025), metavar="N", default=[1, 2])
@@ -119,12 +119,17 @@ def _read(path: Path) -> Results:
 
 
 def _measure(arguments: argparse.Namespace) -> Results:
-    """Measure what the command line asks for, telling of each result as it comes."""
+    """Measure what the command line asks for, telling of each result as it comes.
+
+    Ctrl-C ends it early, with the results so far.
+    """
     effort = QUICK if arguments.quick else FULL
     peers = [name for name in arguments.peers or PEERS if name != "ravine"]
     for name in peers:
         if not PEERS[name].installed:
             _tell(f"{PEERS[name].title}: not installed; run: {PEERS[name].install}")
+    if not PEERS["numba"].installed:
+        _tell(f"{title(LIMIT)}: not measured, since it takes numba; run: {PEERS['numba'].install}")
     peers = [name for name in peers if PEERS[name].installed]
     results: dict[str, Any] = {
         "machine": describe(),
@@ -132,6 +137,15 @@ def _measure(arguments: argparse.Namespace) -> Results:
         **{part: [] for part in PARTS},
         "failures": [],
     }
+    try:
+        _fill(results, arguments, peers, effort)
+    except KeyboardInterrupt:
+        _tell("interrupted")
+    return results
+
+
+def _fill(results: dict[str, Any], arguments: argparse.Namespace, peers: Sequence[str], effort: Effort) -> None:
+    """Measure part after part, and append to the results."""
 
     def failed(failure: measure.Failure) -> None:
         results["failures"].append(failure)
@@ -157,7 +171,6 @@ def _measure(arguments: argparse.Namespace) -> Results:
                 results["batch-norm"].append(row)
                 what = f"{'x'.join(map(str, row['shape']))} {row['layout']} {row['operation']}, threads {threads}"
                 _tell(f"{what:44}{title(row['peer']):24}{readable(row['seconds']):>10}{row['ratio']['median']:9.2f}x")
-    return results
 
 
 def _steps(
@@ -177,10 +190,9 @@ def _steps(
 
 def _tell_of_step(rows: Sequence[dict[str, Any]], row: dict[str, Any]) -> None:
     what = f"{row['workload']} {row['rule']}, threads {row['threads']}"
-    name = "memory limit" if row["peer"] == LIMIT else title(row["peer"])
     part = limit_part(rows, row)
     share = f"{part:9.0%}" if part is not None and row["peer"] != LIMIT else ""
-    _tell(f"{what:44}{name:24}{readable(row['seconds']):>10}{row['ratio']['median']:9.2f}x{share}")
+    _tell(f"{what:44}{title(row['peer']):24}{readable(row['seconds']):>10}{row['ratio']['median']:9.2f}x{share}")
 
 
 def _tell(line: str) -> None:

@@ -181,7 +181,8 @@ def steps(
 
     Args:
         work: pairs of a workload and a rule.
-        peers: whom to compare with ravine, of `PEERS` and "limit"; passed over where they do not have a rule.
+        peers: whom to compare with ravine, of `PEERS` and "limit"; passed over where they do not have a rule,
+            or not the memory.
         threads: of everyone.
         effort: how long to measure.
         failed: told who could not do it, and why.
@@ -190,7 +191,7 @@ def steps(
     with Contenders(threads, one_process) as contenders:
         for workload, rule in work:
             task = Task(rule, workload, effort.seconds)
-            others = [name for name in peers if name == LIMIT or rule in PEERS[name].rules]
+            others = [name for name in peers if name == LIMIT or PEERS[name].does(rule, workload)]
             for name, ravine, other in contenders.pairs("ravine", others, task, effort.rounds, failed):
                 yield StepResult(
                     threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +80,7 @@ class Peer:
         distribution: the package that brings it, empty for what is always here.
         brings: packages beside it that matter to its speed.
         install: how to install that.
+        most: the parameters it is measured with at the most; with more it would take too much memory.
         tolerance: how far its parameters may lie from ravine's after a few steps, as part of how far they have gone.
     """
 
@@ -88,12 +90,17 @@ class Peer:
     distribution: str = ""
     brings: Sequence[str] = ()
     install: str = "pip install '.[peers]'"
+    most: float = math.inf
     tolerance: float = 1e-4
 
     @property
     def version(self) -> str | None:
         """The version installed; empty where nothing has to be, None where it is not."""
         return version(self.distribution) if self.distribution else ""
+
+    def does(self, rule: str, workload: str) -> bool:
+        """Whether it is measured with a rule on a workload."""
+        return rule in self.rules and workloads.count(workload) <= self.most
 
     @property
     def installed(self) -> bool:

@@ -8,15 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ravine._figures import HEADING, LINE_STYLES, new_figure, save, style
+from ravine._figures import BLACK, HEADING, LINE_STYLES, MUTED, new_figure, save, style
 from ravine.benchmark import workloads
 
 from .measure import SERIAL
-from .tables import Results, Row, limit_part, title
+from .tables import TITLES, Results, Row, limit_part, title
 from .worker import LIMIT, NO_STEP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    **dict(zip(TITLES, LINE_STYLES, strict=False)),
+    "ravine": {"color": BLACK, "linewidth": 3},
+    SERIAL: {"color": BLACK, "linewidth": 1},
+    LIMIT: {"color": MUTED, "linestyle": ":"},
+}
 
 
 @dataclass(frozen=True)
@@ -79,10 +87,11 @@ def _save(picture: Picture, rows: Sequence[Row], key: str, panel: Callable[[Axes
 
 
 def _lines(axes: Axes, points: dict[str, list[tuple[float, float]]]) -> None:
-    for look, (name, line) in zip(LINE_STYLES, points.items(), strict=False):
+    """Draw a line for each contender, who looks the same in every picture."""
+    for name, line in points.items():
         x, y = zip(*sorted(line), strict=True)
-        options: dict[str, Any] = {"marker": "o", "markersize": 3, "label": name, **look}
-        axes.plot(x, y, **options)
+        look: dict[str, Any] = {"marker": "o", "markersize": 3, "label": title(name), **_LOOKS[name]}
+        axes.plot(x, y, **look)
     axes.set_xscale("log")
     axes.set_xlabel("parameters")
 
@@ -92,8 +101,7 @@ def _times(axes: Axes, rows: Sequence[Row]) -> None:
     for row in rows:
         count = workloads.count(row["workload"])
         points["ravine"].append((count, row["ravine_seconds"]))
-        name = "memory limit" if row["peer"] == LIMIT else title(row["peer"])
-        points.setdefault(name, []).append((count, row["seconds"]))
+        points.setdefault(row["peer"], []).append((count, row["seconds"]))
     times: dict[float, list[float]] = {}
     for parameters, seconds in points["ravine"]:  # one for each peer it was compared with
         times.setdefault(parameters, []).append(seconds)
@@ -110,7 +118,7 @@ def _limits(axes: Axes, rows: Sequence[Row]) -> None:
         if row["peer"] == LIMIT:
             points["ravine"].append((count, 100 * row["ratio"]["median"]))
         elif (part := limit_part(rows, row)) is not None:
-            points.setdefault(title(row["peer"]), []).append((count, 100 * part))
+            points.setdefault(row["peer"], []).append((count, 100 * part))
     _lines(axes, points)
     axes.set_ylim(0)
     axes.set_ylabel("% of the step")
@@ -120,11 +128,12 @@ def _shares(axes: Axes, rows: Sequence[Row]) -> None:
     """Draw 1 − (iteration without a step) / iteration; both were compared with the same loop."""
     without = {row["parameters"]: row["ratio"]["median"] for row in rows if row["peer"] == NO_STEP}
     points: dict[str, list[tuple[float, float]]] = {
-        title(SERIAL): [(count, 100 * (1 - ratio)) for count, ratio in without.items()]
+        SERIAL: [(count, 100 * (1 - ratio)) for count, ratio in without.items()]
     }
     for row in rows:
         if row["peer"] != NO_STEP and row["parameters"] in without:
             share = 1 - without[row["parameters"]] / row["ratio"]["median"]
-            points.setdefault(title(row["peer"]), []).append((row["parameters"], 100 * share))
+            points.setdefault(row["peer"], []).append((row["parameters"], 100 * share))
     _lines(axes, points)
+    axes.set_ylim(0, 100)  # what lies below is noise
     axes.set_ylabel("% of the iteration")

@@ -18,8 +18,9 @@ from .worker import LIMIT, NO_STEP
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-_TITLES = {
+TITLES = {
     **{name: peer.title for name, peer in PEERS.items()},
+    LIMIT: "memory limit",
     NO_STEP: "no step",
     SERIAL: "ravine, 1 thread",
     "numpy": "NumPy, in place",
@@ -32,7 +33,7 @@ _TITLES = {
 
 def title(name: str) -> str:
     """Return the name of a contender in words."""
-    return _TITLES[name]
+    return TITLES[name]
 
 
 def tables(results: Results) -> dict[str, str]:
@@ -83,11 +84,17 @@ def _machine(machine: Row) -> str:
             f"{machine['cpu'] or 'unknown processor'}, {machine['cores']} cores ({caches or 'caches unknown'}), "
             f"{machine['platform']}; instruction set {machine['instruction set']};",
             f"Python {machine['python']}, NumPy {machine['numpy']}, ravine {machine['ravine']}, "
-            f"commit {machine['commit'] or 'unknown'}, {machine['date'][:10]}.",
+            f"commit {machine['commit'] or 'unknown'}, {machine['date'][:10]}; "
+            f"load when it began: {_load(machine['load'])}.",
             "",
             f"Peers: {versions or 'none installed'}.",
         ]
     )
+
+
+def _load(load: Sequence[float] | None) -> str:
+    """Return how many others were running on average in the minute before."""
+    return "unknown" if load is None else f"{load[0]:.1f}"
 
 
 def _steps(rows: Sequence[Row]) -> str:
@@ -136,7 +143,7 @@ def _batch_norm(rows: Sequence[Row]) -> str:
     lines: list[str] = []
     for (threads,) in _distinct(rows, "threads"):
         here = [row for row in rows if row["threads"] == threads]
-        peers = [peer for peer in _TITLES if any(row["peer"] == peer for row in here)]
+        peers = [peer for peer in TITLES if any(row["peer"] == peer for row in here)]
         body = []
         for shape, layout, operation in _distinct(here, "shape", "layout", "operation"):
             found = {
