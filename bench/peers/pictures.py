@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _LOOKS: dict[str, dict[str, Any]] = {
-    **dict(zip(TITLES, LINE_STYLES, strict=False)),
+    **dict(zip(TITLES, (look for look in LINE_STYLES if look["color"] != BLACK), strict=False)),
     "ravine": {"color": BLACK, "linewidth": 3},
     SERIAL: {"color": BLACK, "linewidth": 1},
     LIMIT: {"color": MUTED, "linestyle": ":"},
@@ -120,7 +120,7 @@ def _limits(axes: Axes, rows: Sequence[Row]) -> None:
         elif (part := limit_part(rows, row)) is not None:
             points.setdefault(row["peer"], []).append((count, 100 * part))
     _lines(axes, points)
-    axes.set_ylim(0)
+    axes.set_ylim(0, 110)
     axes.set_ylabel("% of the step")
 
 
