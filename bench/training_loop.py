@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
 from ravine import _core, config
+from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES
 from ravine.benchmark.timing import interleaved, median_ratio, repeated
+from ravine.benchmark.training import Products
 
-Array = np.ndarray[Any, Any]
 Iteration = Callable[[], object]
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -38,20 +37,8 @@ def iterations(optimizer: str, parameters: int, batch: int = 256) -> dict[str, I
         parameters: how many the step updates, in arrays of equal size.
         batch: samples in a batch; 0 leaves the products out.
     """
-    rng = np.random.default_rng(0)
-
-    def random(*shape: int) -> Array:
-        return rng.standard_normal(shape, np.float32)
-
-    x, w, dy = random(batch, 784), random(784, 256), random(batch, 256)
-    y, dw = np.empty_like(dy), np.empty_like(w)
-    params = [random(parameters // TENSORS) for _ in range(TENSORS)]
-    grads = [0.01 * random(parameters // TENSORS) for _ in range(TENSORS)]
-
-    def products() -> None:
-        if batch:
-            np.matmul(x, w, out=y)
-            np.matmul(x.T, dy, out=dw)
+    products: Iteration = Products(batch, 784, 256) if batch else lambda: None
+    params, grads = workloads.make(f"flat:{TENSORS}x{parameters // TENSORS}", "float32")
 
     def loop(step: Iteration, threading: str = "off") -> Iteration:
         def iteration() -> None:

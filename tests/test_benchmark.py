@@ -34,6 +34,7 @@ PASSES = [(layer, name) for layer in LAYERS for name in LAYERS[layer].passes]
         ("resnet50", 161, 25557032),
         ("gpt2_small", 148, 124439808),
         ("flat:3001", 1, 3001),
+        ("flat:8x3001", 8, 24008),
     ],
 )
 def test_workloads_have_the_sizes_of_the_real_models(workload, tensors, parameters):
@@ -45,7 +46,10 @@ def test_lenet5_has_torchs_shapes():
     assert workloads.shapes("lenet5")[:5] == [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400)]
 
 
-@pytest.mark.parametrize("name", ["", "resnet", "flat", "flat:", "flat:0", "flat:-1", "flat:1e6", "resnet50:3"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "resnet", "flat", "flat:", "flat:0", "flat:-1", "flat:1e6", "flat:0x8", "flat:2x", "flat:8x8x8", "resnet50:3"],
+)
 def test_unknown_workloads_are_refused(name):
     with pytest.raises(ValueError, match=r"choose from mlp_tiny, .* or flat:N"):
         workloads.shapes(name)

@@ -15,6 +15,9 @@ from ravine.benchmark import inplace, inplace_norms
 Array = np.ndarray[Any, Any]
 Step = Callable[[], object]
 
+# How torch runs an optimizer: a pass over all tensors for each operation, tensor by tensor, or one pass.
+TORCH_IMPLEMENTATIONS = ("for-loop", "foreach", "fused")
+
 _FUSED_IN_TORCH = ("SGD", "Adagrad", "Adam", "AdamW")
 _FOREACH_IN_TORCH = ("ASGD", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop")
 _PLAIN_IN_TORCH = ("Muon",)
@@ -81,8 +84,13 @@ class Case:
     def numpy(self, params: Sequence[Array], grads: list[Array]) -> Step:
         """Return a function that does one step in NumPy's in-place form."""
         params, grads = self._shaped(params), self._shaped(grads)
-        rule = _IN_PLACE[self.optimizer](params, self.optimizer(params, **self.options).defaults, self.states)
+        rule = _IN_PLACE[self.optimizer](params, self.hyper, self.states)
         return lambda: rule.step(grads)
+
+    @property
+    def hyper(self) -> Mapping[str, Any]:
+        """The hyper-parameters, as in an optimizer's `defaults`."""
+        return self.optimizer(self._shaped([np.zeros(1)]), **self.options).defaults
 
     @property
     def in_torch(self) -> bool:
@@ -90,24 +98,47 @@ class Case:
         names = _FUSED_IN_TORCH + _FOREACH_IN_TORCH + _PLAIN_IN_TORCH + _SPARSE_IN_TORCH
         return self.optimizer.__name__ in names
 
-    def torch(self, params: Sequence[Array], grads: list[Array]) -> Step:
-        """Return a function that does one step of torch's fused optimizer, or the fastest other where it has none.
+    @property
+    def fused_in_torch(self) -> bool:
+        """Whether torch has this optimizer in fused form."""
+        return self.optimizer.__name__ in _FUSED_IN_TORCH
+
+    def torch(self, params: Sequence[Array], grads: list[Array], implementation: str | None = None) -> Step:
+        """Return a function that does one step of torch's optimizer, on as many threads as ravine.
+
+        Args:
+            params: the parameters, which torch updates where they are.
+            grads: their gradients.
+            implementation: one of `TORCH_IMPLEMENTATIONS`; None for the fused one, or the fastest where there is none.
 
         Raises:
             MissingExtraError: torch is not installed.
             AttributeError: torch has no such optimizer.
         """
-        torch = require("torch", "oracles")
         name = self.optimizer.__name__
-        torch.set_num_threads(config.get_num_threads())
-        tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in self._shaped(params)]
-        for tensor, grad in zip(tensors, self._shaped(grads), strict=True):
-            gradient = torch.from_numpy(grad)
-            tensor.grad = gradient.to_sparse(1) if name in _SPARSE_IN_TORCH else gradient
-        kind = {"fused": name in _FUSED_IN_TORCH, "foreach": name in _FOREACH_IN_TORCH}
-        chosen = {key: True for key, value in kind.items() if value}
-        step: Step = getattr(torch.optim, name)(tensors, **self.options, **chosen).step
+        tensors = torch_parameters(self._shaped(params), self._shaped(grads))
+        if name in _SPARSE_IN_TORCH:
+            for tensor in tensors:
+                tensor.grad = tensor.grad.to_sparse(1)
+        kind = {"foreach": False} if implementation == "for-loop" else {implementation: True} if implementation else {}
+        if not implementation and (self.fused_in_torch or name in _FOREACH_IN_TORCH):
+            kind = {"fused" if self.fused_in_torch else "foreach": True}
+        step: Step = getattr(require("torch", "oracles").optim, name)(tensors, **self.options, **kind).step
         return step
+
+
+def torch_parameters(params: Sequence[Array], grads: Sequence[Array]) -> list[Any]:
+    """Return torch parameters with gradients over the same memory, after giving torch as many threads as ravine has.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    torch = require("torch", "oracles")
+    torch.set_num_threads(config.get_num_threads())
+    tensors = [torch.nn.Parameter(torch.from_numpy(param)) for param in params]
+    for tensor, grad in zip(tensors, grads, strict=True):
+        tensor.grad = torch.from_numpy(grad)
+    return tensors
 
 
 CASES = {

@@ -89,10 +89,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--workload",
         action="append",
-        type=_workload,
+        type=workload_name,
         metavar="NAME",
-        help=f"{', '.join(workloads.MODELS)} (which takes 7 GB of memory), or flat:N for one array of N elements; "
-        f"may be repeated; default: {', '.join(_WORKLOADS)}",
+        help=f"{', '.join(workloads.MODELS)} (which takes 7 GB of memory), flat:N for one array of N elements, or "
+        f"flat:KxN for K of them; may be repeated; default: {', '.join(_WORKLOADS)}",
     )
     parser.add_argument(
         "--optimizer",
@@ -134,7 +134,8 @@ def _results(arguments: argparse.Namespace) -> Iterator[Result]:
             yield result
 
 
-def _workload(text: str) -> str:
+def workload_name(text: str) -> str:
+    """Return the name of a workload, as the type of an option."""
     try:
         workloads.shapes(text)
     except ValueError as error:

@@ -101,7 +101,14 @@ class Case(ABC):
             WrongResultError: it does not compute what NumPy does.
             MissingExtraError: it is torch, which is not installed.
         """
-        contender: Contender = getattr(self, name)()
+        return self.checked(name, getattr(self, name)())
+
+    def checked(self, name: str, contender: Contender) -> Contender:
+        """Return a contender whose first run has been checked.
+
+        Raises:
+            WrongResultError: it does not compute what NumPy does; the message begins with the name.
+        """
         try:
             self.check(contender.results(contender.run()))
         except WrongResultError as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ravine.benchmark.layers import LAYERS, Case, make
+from ravine.benchmark.layers import LAYERS, Case, Contender, make
 from ravine.benchmark.session import FULL, QUICK, Effort, add_options, readable, session, write
 from ravine.benchmark.timing import interleaved, median_ratio, repeated, together
 from ravine.benchmark.workloads import Shape
@@ -63,23 +63,27 @@ def _torch_cell(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:9.1f}x"
 
 
-def measure(case: Case, effort: Effort, torch: bool) -> dict[str, list[float]]:
+def measure(
+    case: Case, effort: Effort, torch: bool, others: Mapping[str, Contender] | None = None
+) -> dict[str, list[float]]:
     """Return the times of all contenders and of the copy, round by round.
 
     Args:
         case: what to measure.
         effort: how long to measure.
         torch: whether to measure torch.
+        others: who else is to be measured, by name.
 
     Raises:
         WrongResultError: a contender does not compute what NumPy does.
     """
     names = ["ravine", "ravine_new", "numpy", "numpy_new", *["torch"] * torch]
     runs = {name: case.contender(name).run for name in names}
+    runs |= {name: case.checked(name, contender).run for name, contender in (others or {}).items()}
     timed = {name: repeated(run, effort.seconds) for name, run in runs.items()}
     parts = case.copy()
     timed["copy"] = together(parts, effort.seconds)
-    return interleaved(timed, effort.rounds, settle=torch or len(parts) > 1)
+    return interleaved(timed, effort.rounds, settle=torch or bool(others) or len(parts) > 1)
 
 
 def add_parser(commands: Any, optimizers: argparse.ArgumentParser) -> None:

@@ -15,10 +15,10 @@ Array = np.ndarray[Any, Any]
 
 # Smaller working sets are measured at this size: it is the same first-level cache, and NumPy's own overhead, which has
 # no place in a limit, weighs less.
-_SMALLEST_BYTES = 24 << 10
+SMALLEST_BYTES = 24 << 10
 
 # The best of so many measurements counts: now and then the threads are put on one processor.
-_TRIES = 3
+TRIES = 3
 
 # Passes over arrays below this size are repeated inside a single call of NumPy, above it by as many calls.
 _LARGE_BYTES = 1 << 20
@@ -39,8 +39,9 @@ class MemoryLimit:
     a part of its own. The time is the step's bytes of each kind over the bandwidth measured for that kind; it has no
     part in calls, threads starting, or arithmetic.
 
-    The limit is a measurement: memory shared with other processes, or NumPy's loops being slower than the best (by up
-    to a half in the first-level cache), can make a step appear to run at a little over 100 % of it.
+    It is a yardstick that needs nothing but NumPy, not a strict limit: NumPy's loops are slower than the best (by up to
+    a half in the first-level cache, by up to an eighth in main memory), so a step can run at over 100 % of it. The
+    peers' benchmark (bench/peers/memory.py) measures a stricter one, which takes a compiler.
 
     Args:
         elements: the number of parameters.
@@ -54,8 +55,8 @@ class MemoryLimit:
     def __init__(self, elements: int, states: int, dtype: npt.DTypeLike) -> None:
         size = np.dtype(dtype).itemsize
         self.threads = threads_for((2 + states) * elements * size)
-        total = max((2 + states) * elements, _SMALLEST_BYTES // size)
-        parts = [_aligned_zeros(total // self.threads, dtype) for _ in range(self.threads)]
+        total = max((2 + states) * elements, SMALLEST_BYTES // size)
+        parts = [aligned_zeros(total // self.threads, dtype) for _ in range(self.threads)]
         halves = []
         for part in parts:
             half = part.size // 2 // 64 * 64
@@ -88,12 +89,12 @@ class _Stream:
         """Measure for about `target` seconds and return how long the bytes of one step take."""
         if self._pass_seconds == 0:
             self._pass_seconds = self._team.seconds(2) / 2
-        passes = max(1, round(target / _TRIES / self._pass_seconds))
-        self._pass_seconds = min(self._team.seconds(passes) for _ in range(_TRIES)) / passes
+        passes = max(1, round(target / TRIES / self._pass_seconds))
+        self._pass_seconds = min(self._team.seconds(passes) for _ in range(TRIES)) / passes
         return self._pass_seconds * self._passes_per_step
 
 
-def _aligned_zeros(elements: int, dtype: npt.DTypeLike) -> Array:
+def aligned_zeros(elements: int, dtype: npt.DTypeLike) -> Array:
     """Return zeros that start with a cache line: loops over others can take half as long again."""
     size = elements * np.dtype(dtype).itemsize
     raw = np.empty(size + 64, np.uint8)

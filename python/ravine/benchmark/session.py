@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, for a rough figure")
     parser.add_argument("--torch", action="store_true", help="compare with torch as well")
-    parser.add_argument("--json", type=_new_file, metavar="FILE", help="write the results to a file as well")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the results to a file as well")
 
 
 @contextlib.contextmanager
@@ -94,7 +94,8 @@ def _threads(text: str) -> int:
     return int(text)
 
 
-def _new_file(text: str) -> Path:
+def new_file(text: str) -> Path:
+    """Return the path of a file that can be written, as the type of an option."""
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():  # found out before measuring, not after
         raise argparse.ArgumentTypeError(f"{text!r} is a folder, or in one that does not exist")

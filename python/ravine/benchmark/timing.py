@@ -26,9 +26,16 @@ class Team:
 
     def seconds(self, passes: int) -> float:
         """Return the time from when the first of them starts with so many passes until the last is done."""
-        others = [self._threads.submit(self._span, function, passes) for function in self._others]
-        spans = [self._span(self._first, passes), *(other.result() for other in others)]
+        spans = self._spans(passes)
         return max(end for _, end in spans) - min(begin for begin, _ in spans)
+
+    def each_seconds(self, passes: int) -> list[float]:
+        """Return the time that each of them takes for so many passes, while the others do theirs."""
+        return [end - begin for begin, end in self._spans(passes)]
+
+    def _spans(self, passes: int) -> list[tuple[float, float]]:
+        others = [self._threads.submit(self._span, function, passes) for function in self._others]
+        return [self._span(self._first, passes), *(other.result() for other in others)]
 
     def _span(self, function: Callable[[int], object], passes: int) -> tuple[float, float]:
         try:
@@ -44,20 +51,27 @@ class Team:
 
 def repeated(function: Callable[[], object], target: float) -> Callable[[], float]:
     """Return a function that measures one call of another, by calling it for `target` seconds within a factor of 2."""
-    return together([function], target)
+    return counted([calling(function)], target)
 
 
 def together(functions: Sequence[Callable[[], object]], target: float) -> Callable[[], float]:
     """Return a function that measures as `repeated` does, but functions that run at the same time, as a `Team`."""
+    return counted([calling(function) for function in functions], target)
 
-    def calling(function: Callable[[], object]) -> Callable[[int], None]:
-        def calls(count: int) -> None:
-            for _ in range(count):
-                function()
 
-        return calls
+def calling(function: Callable[[], object]) -> Callable[[int], None]:
+    """Return a function that calls another as often as it is told."""
 
-    team = Team([calling(function) for function in functions])
+    def calls(count: int) -> None:
+        for _ in range(count):
+            function()
+
+    return calls
+
+
+def counted(functions: Sequence[Callable[[int], object]], target: float) -> Callable[[], float]:
+    """Return a function that measures as `together` does, but functions that are told how often to do their work."""
+    team = Team(functions)
     calls = 1
 
     def measure() -> float:
@@ -91,6 +105,11 @@ def interleaved(contenders: Mapping[str, Callable[[], float]], rounds: int, sett
     return times
 
 
+def ratios(times: list[float], others: list[float]) -> list[float]:
+    """Return one contender's time divided by another's, round by round."""
+    return [a / b for a, b in zip(times, others, strict=True)]
+
+
 def median_ratio(times: list[float], others: list[float]) -> float:
     """Return the median, over the rounds, of one contender's time divided by another's."""
-    return statistics.median(a / b for a, b in zip(times, others, strict=True))
+    return statistics.median(ratios(times, others))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -71,16 +72,18 @@ def shapes(workload: str) -> list[Shape]:
     """Return the shapes of a workload's parameters.
 
     Args:
-        workload: one of `MODELS`, or "flat:N" for a single array of N elements.
+        workload: one of `MODELS`, "flat:N" for a single array of N elements, or "flat:KxN" for K of them.
 
     Raises:
         ValueError: there is no such workload.
     """
-    kind, _, size = workload.partition(":")
-    if kind == "flat" and size.isdecimal() and int(size):
-        return [(int(size),)]
+    if flat := re.fullmatch(r"flat:(?:([1-9]\d*)x)?([1-9]\d*)", workload, re.ASCII):
+        return [(int(flat[2]),) for _ in range(int(flat[1] or 1))]
     if workload not in _MODELS:
-        raise ValueError(f"no workload {workload!r}; choose from {', '.join(MODELS)}, or flat:N for N elements.")
+        raise ValueError(
+            f"no workload {workload!r}; choose from {', '.join(MODELS)}, "
+            "or flat:N for N elements, flat:KxN for K arrays of N."
+        )
     return _MODELS[workload]()
 
 
