@@ -63,21 +63,36 @@ class Factored {
     const auto rule = rounded<Rule<V>, V>(c.rule);
     const std::int64_t columns = arrays.factoring.columns;
     const V* const gradient = static_cast<const V*>(arrays.gradient);
+    if (rows_times_columns(arrays) == 1) return moments_of_ones(rule, gradient, arrays, begin, end);
     each_block(arrays, begin, end, [&](const Block& block) {
       double* const sums = block.column_sums();
       block.each_row([&](const Row& row) {
         if (row.begins)
           for (std::int64_t j = 0; j < columns; ++j) sums[j] = 0;
-        LaneSums along;
-        along.add(columns, [&](std::int64_t i, int j) {
-          const double g = double(gradient[row.first + i + j]);
-          sums[i + j] += g * g;
-          return Two{g * g, 0};
+        const double along = lane_sum(columns, [&](std::int64_t j) {
+          const double g = double(gradient[row.first + j]);
+          sums[j] += g * g;
+          return g * g;
         });
-        renew(rule, row_state(arrays)[row.number], along.total().first / double(columns));
+        renew(rule, row_state(arrays)[row.number], along / double(columns));
         if (is_whole(arrays) && row.ends) settle_matrix(rule, arrays, row.matrix, sums);
       });
     });
+  }
+
+  // The same for matrices of one element, such as those of a convolution by 1 x 1.
+  static void moments_of_ones(const Rule<V>& rule, const V* gradient, const Arrays& arrays, std::int64_t begin,
+                              std::int64_t end) {
+    V* const of_rows = row_state(arrays);
+    V* const of_columns = column_state(arrays);
+    double* const means = arrays.factoring.row_means;
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) {
+      const double g = double(gradient[i]);
+      renew(rule, of_rows[i], g * g);
+      renew(rule, of_columns[i], g * g);
+      means[i] = double(of_rows[i]);
+    }
   }
 
   // Renews the means of the columns, where a matrix has several blocks.
@@ -97,23 +112,57 @@ class Factored {
   }
 
   static void settle_matrix(const Rule<V>& rule, const Arrays& arrays, std::int64_t matrix, const double* sums) {
-    const auto& [rows, columns, block, column_sums, row_means] = arrays.factoring;
+    const std::int64_t rows = arrays.factoring.rows, columns = arrays.factoring.columns;
     V* const of_columns = column_state(arrays) + matrix * columns;
     for (std::int64_t j = 0; j < columns; ++j) renew(rule, of_columns[j], sums[j] / double(rows));
-    LaneSums over_rows;
     const V* const of_rows = row_state(arrays) + matrix * rows;
-    over_rows.add(rows, [&](std::int64_t i, int j) { return Two{double(of_rows[i + j]), 0}; });
-    row_means[matrix] = over_rows.total().first / double(rows);
+    const double sum = lane_sum(rows, [&](std::int64_t i) { return double(of_rows[i]); });
+    arrays.factoring.row_means[matrix] = sum / double(rows);
   }
 
-  static void renew(const Rule<V>& rule, V& mean, double now) {
+  RAVINE_INLINE static void renew(const Rule<V>& rule, V& mean, double now) {
     V renewed = mean;
     rule.average(V(now), renewed);
     mean = flush_(renewed);
   }
 
-  static V share(const Rule<V>& rule, const Arrays& arrays, const Row& row) {
-    return rule.share(row_state(arrays)[row.number], V(arrays.factoring.row_means[row.matrix]));
+  // Calls f(first, n, v) for pieces of [begin, end), v being what stands for the running means of their n elements.
+  template <class F>
+  static void each_piece(const Rule<V>& rule, const Arrays& arrays, std::int64_t begin, std::int64_t end, const F& f) {
+    constexpr std::int64_t most = 1 << 10;  // a multiple of `lanes`
+    const std::int64_t rows = arrays.factoring.rows, columns = arrays.factoring.columns;
+    const V* const of_rows = row_state(arrays);
+    const V* of_columns = column_state(arrays) + begin / (rows * columns) * columns;
+    const double* mean = arrays.factoring.row_means + begin / (rows * columns);
+    std::int64_t row = begin / columns, rows_left = rows - row % rows, done = 0;  // of the row's columns
+    V v[most];
+    for (std::int64_t n; begin < end; begin += n) {
+      n = min_(most, end - begin);
+      if (rows * columns == 1) {
+#pragma omp simd
+        for (std::int64_t i = 0; i < n; ++i) v[i] = rule.share(of_rows[begin + i], V(mean[i])) * of_columns[i];
+        mean += n;
+        of_columns += n;
+        f(begin, n, v);
+        continue;
+      }
+      for (std::int64_t i = 0; i < n;) {
+        const V of_row = rule.share(of_rows[row], V(*mean));
+        const std::int64_t run = min_(n - i, columns - done);
+#pragma omp simd
+        for (std::int64_t j = 0; j < run; ++j) v[i + j] = of_row * of_columns[done + j];
+        i += run;
+        done += run;
+        if (done < columns) continue;
+        done = 0;
+        row += 1;
+        if (--rows_left > 0) continue;
+        rows_left = rows;
+        of_columns += columns;
+        mean += 1;
+      }
+      f(begin, n, v);
+    }
   }
 
   static void measure(const Coefficients& c, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
@@ -121,12 +170,9 @@ class Factored {
     const Elements<V, decay, std::index_sequence<>> elements(c, arrays);
     each_block(arrays, begin, end, [&](const Block& block) {
       LaneSums sums;
-      block.each_row([&](const Row& row) {
-        const V of_row = share(rule, arrays, row);
-        const V* const of_columns = column_state(arrays) + row.matrix * arrays.factoring.columns;
-        sums.add(arrays.factoring.columns, [&](std::int64_t i, int j) {
-          return elements.call([&](V p, V g) { return rule.terms(p, rule.scaled(g, of_row * of_columns[i + j])); },
-                               row.first + i + j);
+      each_piece(rule, arrays, block.begin, block.end, [&](std::int64_t first, std::int64_t n, const V* v) {
+        sums.add(n, [&](std::int64_t i, int j) {
+          return elements.call([&](V p, V g) { return rule.terms(p, rule.scaled(g, v[i + j])); }, first + i + j);
         });
       });
       arrays.sums[block.begin / arrays.factoring.block] = sums.total();
@@ -136,12 +182,10 @@ class Factored {
   static void update(const Coefficients& c, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
     const auto rule = rounded<Rule<V>, V>(c.rule);
     const Elements<V, decay, std::index_sequence<>> elements(c, arrays);
-    Block{arrays, begin, end}.each_row([&](const Row& row) {
-      const V of_row = share(rule, arrays, row);
-      const V* const of_columns = column_state(arrays) + row.matrix * arrays.factoring.columns;
+    each_piece(rule, arrays, begin, end, [&](std::int64_t first, std::int64_t n, const V* v) {
 #pragma omp simd
-      for (std::int64_t j = 0; j < arrays.factoring.columns; ++j)
-        elements.call([&](V& p, V g) { rule.apply(p, rule.scaled(g, of_row * of_columns[j])); }, row.first + j);
+      for (std::int64_t i = 0; i < n; ++i)
+        elements.call([&](V& p, V g) { rule.apply(p, rule.scaled(g, v[i])); }, first + i);
     });
   }
 };

@@ -101,5 +101,20 @@ struct LaneSums {
   }
 };
 
+// The sum of term(i) for i in [0, n), in the order of LaneSums.
+template <class Term>
+double lane_sum(std::int64_t n, const Term& term) {
+  double sum[lanes] = {};
+  if (n >= lanes) {
+    for_lanes(n, [&](std::int64_t i, int j) { sum[j] += term(i + j); });
+    n = lanes;
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) sum[i] = term(i);
+  }
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int j = 0; j < half && j + half < n; ++j) sum[j] += sum[j + half];
+  return sum[0];
+}
+
 }  // namespace
 }  // namespace ravine

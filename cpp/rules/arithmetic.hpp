@@ -16,11 +16,15 @@ inline float sqrt_(float x) { return __builtin_sqrtf(x); }
 inline double sqrt_(double x) { return __builtin_sqrt(x); }
 inline float abs_(float x) { return __builtin_fabsf(x); }
 inline double abs_(double x) { return __builtin_fabs(x); }
+inline float copysign_(float x, float sign) { return __builtin_copysignf(x, sign); }
+inline double copysign_(double x, double sign) { return __builtin_copysign(x, sign); }
 #else
 inline float sqrt_(float x) { return std::sqrt(x); }
 inline double sqrt_(double x) { return std::sqrt(x); }
 inline float abs_(float x) { return std::fabs(x); }
 inline double abs_(double x) { return std::fabs(x); }
+inline float copysign_(float x, float sign) { return std::copysign(x, sign); }
+inline double copysign_(double x, double sign) { return std::copysign(x, sign); }
 #endif
 
 // The greater; b where they do not compare. Put the value whose NaN must survive second.
@@ -38,7 +42,7 @@ V min_(V a, V b) {
 // 1 or -1; x itself where it is 0 or NaN.
 template <class V>
 V sign_(V x) {
-  return x > 0 ? V(1) : x < 0 ? V(-1) : x;
+  return abs_(x) > 0 ? copysign_(V(1), x) : x;
 }
 
 constexpr double infinity = std::numeric_limits<double>::infinity();

@@ -39,10 +39,10 @@ def lane_sum(runs: Array) -> Array:
     return result
 
 
-def total(terms: Array) -> float:
+def total(terms: Array, block: int = ELEMENTS_PER_SUM) -> float:
     """Return the sum of an array, as its elements lie in memory, block by block."""
     flat = terms.ravel(order="K").astype(np.float64)
-    blocks = [flat[start : start + ELEMENTS_PER_SUM] for start in range(0, flat.size, ELEMENTS_PER_SUM)]
+    blocks = [flat[start : start + block] for start in range(0, flat.size, block)]
     return float(sum_in_order(np.array([lane_sum(block[None, None])[0] for block in blocks])))
 
 

@@ -97,16 +97,13 @@ def _column_sums(blocks: list[Array]) -> Array:
 
 
 def _total_of_blocks(terms: Array) -> float:
-    """Return the sum of matrices, block by block; each row of a block from the first lane on."""
+    """Return the sum of matrices, as their elements lie in memory, block by block."""
     if terms.size == 0:
         return 0.0
-    if not terms.flags.c_contiguous:
-        terms = terms.T
-    terms = terms.reshape(-1, *terms.shape[-2:])
-    if terms[0].size <= 2 * ELEMENTS_PER_BLOCK:  # some whole matrices are a block
-        count = max(ELEMENTS_PER_BLOCK // terms[0].size, 1)
-        blocks = [terms[start : start + count] for start in range(0, len(terms), count)]
+    shape = terms.shape if terms.flags.c_contiguous else terms.shape[::-1]
+    matrix = shape[-2] * shape[-1]
+    if matrix <= 2 * ELEMENTS_PER_BLOCK:  # some whole matrices are a block
+        size = max(ELEMENTS_PER_BLOCK // matrix, 1) * matrix
     else:
-        blocks = [block for matrix in _in_blocks(terms) for block in matrix]
-    sums = [lane_sum(block.reshape(1, -1, block.shape[-1]))[0] for block in blocks]
-    return float(sum_in_order(np.array(sums)))
+        size = _rows_per_block((terms.size // matrix, *shape[-2:])) * shape[-1]
+    return total(terms, size)
