@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from ravine import config
+import ravine
+from ravine import _core, config
 from ravine.cli import main
 
 
@@ -38,11 +39,60 @@ def test_threads():
     assert config.get_num_threads() == default
 
 
+def test_threads_at_the_top():
+    ravine.set_num_threads(3)
+    assert ravine.get_num_threads() == config.get_num_threads() == 3
+
+
+def test_threads_by_default():
+    """No more than there are CPUs, whatever OMP_NUM_THREADS says; fewer where it says so."""
+    code = "import ravine; print(ravine.get_num_threads())"
+    cpus = int(python(code, OMP_NUM_THREADS="").stdout)
+    assert 1 <= cpus <= os.cpu_count()
+    assert int(python(code, OMP_NUM_THREADS="1").stdout) == 1
+    assert int(python(code, OMP_NUM_THREADS="1000").stdout) == cpus
+    assert int(python(code, OMP_NUM_THREADS="1000", RAVINE_THREADS="7").stdout) == 7
+
+
+MUCH = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/\n", {"cpu.max": "max 100000\n"}, MUCH),
+        ("0::/\n", {"cpu.max": "300000 100000\n"}, 3),
+        ("0::/\n", {"cpu.max": "250000 100000\n"}, 2),
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "400000 100000\n"}, 4),
+        ("0::/a/b\n", {"a/b/cpu.max": "200000 100000\n", "a/cpu.max": "400000 100000\n"}, 2),
+        ("0::/outside/b\n", {"cpu.max": "200000 100000\n"}, 2),
+        (
+            "3:cpu,cpuacct:/a\n",
+            {"cpu,cpuacct/a/cpu.cfs_quota_us": "200000", "cpu,cpuacct/a/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+        ("3:cpu:/\n0::/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, MUCH),
+        ("3:cpuset:/\n2:cpuacct:/\n", {"cpuset/cpu.max": "100000 100000"}, MUCH),
+        ("nonsense\n\n0::/\n", {"cpu.max": "quick\n"}, MUCH),
+        ("", {}, MUCH),
+    ],
+)
+def test_quotas_of_control_groups(tmp_path, membership, files, expected):
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert _core.cpus_by_quota(membership, str(tmp_path)) == expected
+
+
 def test_the_environment_chooses():
     code = "from ravine import config; print(config.get_isa(), config.get_num_threads(), config.get_threading())"
     for isa in config.available_isas():
         run = python(code, RAVINE_ISA=isa, RAVINE_THREADS="5", RAVINE_THREADING="off")
         assert run.stdout.split() == [isa, "5", "off"], run.stderr
+    run = python(code, RAVINE_THREADING="auto")
+    assert run.stdout.split()[2] == "pool", run.stderr
 
 
 def test_a_wrong_environment_is_an_error():

@@ -3,6 +3,7 @@
 #include "bindings/register.hpp"
 #include "choice.hpp"
 #include "isa/select.hpp"
+#include "threads/cpus.hpp"
 #include "threads/threads.hpp"
 
 namespace ravine::bindings {
@@ -24,6 +25,8 @@ void register_config(py::module_& module) {
   module.def(
       "threads_for", [](std::int64_t bytes) { return threads::share_of(bytes).threads; }, py::arg("bytes"),
       "How many threads work on so many bytes of arrays is given.");
+  module.def("cpus_by_quota", &threads::cpus_by_quota, py::arg("membership"), py::arg("root"),
+             "The CPUs that the quotas of control groups leave to a process, from the text of its /proc/self/cgroup.");
   module.def("share_from", &threads::share_from, py::arg("bytes"),
              "Shares work on so many bytes and more among threads; returns the number until now.");
   module.attr("compiler") = RAVINE_COMPILER;

@@ -4,13 +4,9 @@
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
-#include <thread>
 
 #include "choice.hpp"
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
+#include "threads/cpus.hpp"
 
 namespace ravine::threads {
 namespace {
@@ -37,18 +33,10 @@ std::atomic<const Backend*> current{&pool};
 std::atomic<int> chosen{0};
 std::atomic<int> by_default{0};
 
-int cpus() {
-#if defined(__linux__)
-  cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
-#endif
-  return std::max(1, int(std::thread::hardware_concurrency()));
-}
-
 int found() {
   const char* text = std::getenv("OMP_NUM_THREADS");
   const int set = text ? std::atoi(text) : 0;
-  return set > 0 ? set : cpus();
+  return set > 0 ? std::min(set, cpus()) : cpus();
 }
 
 }  // namespace
@@ -59,7 +47,7 @@ std::vector<std::string> available() { return names_of(backends()); }
 
 const Backend& active() { return *current.load(std::memory_order_relaxed); }
 
-void use(const std::string& name) { current = &choose("threading", backends(), name); }
+void use(const std::string& name) { current = name == "auto" ? &pool : &choose("threading", backends(), name); }
 
 int count() {
   if (const int set = chosen.load(std::memory_order_relaxed)) return set;

@@ -26,7 +26,8 @@ extern const Backend pool;    // helper threads that the caller never waits for 
 extern const Backend openmp;  // one parallel region; run is null where the build has no OpenMP
 extern const Backend serial;  // the caller alone
 
-// The names that can be used here, and the one in use. Throws std::invalid_argument for another name.
+// The names that can be used here, and the one in use; "auto" is the pool. Throws std::invalid_argument for another
+// name.
 std::vector<std::string> available();
 const Backend& active();
 void use(const std::string& name);
@@ -37,8 +38,8 @@ int count();
 // Sets it; 0 goes back to the default.
 void set_count(int threads);
 
-// Makes the number that `text` names the default, which is otherwise OMP_NUM_THREADS, or else the CPUs this process may
-// use. Throws std::invalid_argument where it is no whole number, 1 or more.
+// Makes the number that `text` names the default, which is otherwise the CPUs that this process may use, or fewer where
+// OMP_NUM_THREADS says so. Throws std::invalid_argument where it is no whole number, 1 or more.
 void use_count(const std::string& text);
 
 // How work on so many bytes of memory is to be shared.

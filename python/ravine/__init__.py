@@ -3,10 +3,11 @@
 from typing import Any
 
 from ravine import config, data, nn, optim
+from ravine.config import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "config", "data", "nn", "optim", "plot"]
+__all__ = ["__version__", "config", "data", "get_num_threads", "nn", "optim", "plot", "set_num_threads"]
 
 
 def __getattr__(name: str) -> Any:

@@ -51,8 +51,8 @@ def set_num_threads(threads: int | None) -> None:
     """Set how many threads a large step is given; the results have the same bits for any number.
 
     Args:
-        threads: 1 or more, or None for the default: `RAVINE_THREADS` where it is set, else `OMP_NUM_THREADS`, else the
-            number of CPUs that this process may use.
+        threads: 1 or more, or None for the default: `RAVINE_THREADS` where it is set, else the number of CPUs that this
+            process may use by its affinity and the quota of its control groups, and `OMP_NUM_THREADS` at the most.
 
     Raises:
         ValueError: `threads` is not a whole number, 1 or more.
@@ -77,7 +77,8 @@ def set_threading(name: str) -> None:
 
     Args:
         name: "pool": helper threads that the caller never waits for in vain, so that a step is never slower than on one
-            thread, also beside a BLAS that keeps all cores busy; "openmp": OpenMP's own threads; "off": one thread.
+            thread, also beside a BLAS that keeps all cores busy; "openmp": OpenMP's own threads; "off": one thread;
+            "auto": the default, which is the pool.
 
     Raises:
         ValueError: there is no such way here; the message lists those there are.
