@@ -70,21 +70,21 @@ class InPlace:
                 self.update(flat[part], *arrays)
 
 
-def _mean(m: Array, x: Array, weight: Array, s: Array) -> None:
+def mean(m: Array, x: Array, weight: Array, s: Array) -> None:
     """Compute m += weight (x - m)."""
     subtract(x, m, out=s)
     multiply(s, weight, out=s)
     add(m, s, out=m)
 
 
-def _decay_and_add(v: Array, kept: Array, x: Array, added: Array, s: Array) -> None:
+def decay_and_add(v: Array, kept: Array, x: Array, added: Array, s: Array) -> None:
     """Compute v = kept v + added x; s may be x."""
     multiply(v, kept, out=v)
     multiply(x, added, out=s)
     add(v, s, out=v)
 
 
-def _take(p: Array, factor: Array, x: Array, s: Array) -> None:
+def take(p: Array, factor: Array, x: Array, s: Array) -> None:
     """Compute p -= factor x."""
     multiply(x, factor, out=s)
     subtract(p, s, out=p)
@@ -153,13 +153,13 @@ class Lion(InPlace):
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         m, s, u = arrays
-        _take(p, self.decay, p, s)
+        take(p, self.decay, p, s)
         multiply(m, self.beta1, out=s)
         multiply(g, self.one_minus_beta1, out=u)
         add(s, u, out=s)
         np.sign(s, out=s)
-        _take(p, self.lr, s, s)
-        _decay_and_add(m, self.beta2, g, self.one_minus_beta2, s)
+        take(p, self.lr, s, s)
+        decay_and_add(m, self.beta2, g, self.one_minus_beta2, s)
 
 
 class ASGD(InPlace):
@@ -176,9 +176,9 @@ class ASGD(InPlace):
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         a, s, _ = arrays
-        _take(p, self.shrink, p, s)
-        _take(p, self.eta, g, s)
-        _decay_and_add(a, self.kept, p, self.added, s)
+        take(p, self.shrink, p, s)
+        take(p, self.eta, g, s)
+        decay_and_add(a, self.kept, p, self.added, s)
 
 
 class ScheduleFree(InPlace):
@@ -207,16 +207,16 @@ class ScheduleFree(InPlace):
         if states:
             (v,) = states
             multiply(g, g, out=s)
-            _decay_and_add(v, self.beta2, s, self.one_minus_beta2, s)
+            decay_and_add(v, self.beta2, s, self.one_minus_beta2, s)
             multiply(v, self.unbias2, out=u)
             sqrt(u, out=u)
             add(u, self.eps, out=u)
             g = divide(g, u, out=u)
         if self.t == 1:
             copyto(z, p)
-        _mean(p, z, self.c, s)
-        _take(p, self.y_step, g, s)
-        _take(z, self.lr, g, s)
+        mean(p, z, self.c, s)
+        take(p, self.y_step, g, s)
+        take(z, self.lr, g, s)
 
 
 class Adagrad(InPlace):
@@ -287,7 +287,7 @@ class Adadelta(InPlace):
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         v, d_squares, s, d = arrays
         multiply(g, g, out=s)
-        _decay_and_add(v, self.rho, s, self.one_minus_rho, s)
+        decay_and_add(v, self.rho, s, self.one_minus_rho, s)
         add(v, self.eps, out=s)
         sqrt(s, out=s)
         add(d_squares, self.eps, out=d)
@@ -295,8 +295,8 @@ class Adadelta(InPlace):
         divide(d, s, out=d)
         multiply(d, g, out=d)
         multiply(d, d, out=s)
-        _decay_and_add(d_squares, self.rho, s, self.one_minus_rho, s)
-        _take(p, self.lr, d, s)
+        decay_and_add(d_squares, self.rho, s, self.one_minus_rho, s)
+        take(p, self.lr, d, s)
 
 
 class Adam(InPlace):
@@ -317,9 +317,9 @@ class Adam(InPlace):
 
     def average(self, g: Array, m: Array, v: Array, s: Array) -> None:
         """Update the running means."""
-        _mean(m, g, self.one_minus_beta1, s)
+        mean(m, g, self.one_minus_beta1, s)
         multiply(g, g, out=s)
-        _decay_and_add(v, self.beta2, s, self.one_minus_beta2, s)
+        decay_and_add(v, self.beta2, s, self.one_minus_beta2, s)
 
     def divide(self, u: Array, v: Array, s: Array) -> None:
         """Divide u by the root of v."""
@@ -331,7 +331,7 @@ class Adam(InPlace):
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         m, v, *states, s, u = arrays
         if self.hyper["decoupled_weight_decay"]:
-            _take(p, self.decay, p, s)
+            take(p, self.decay, p, s)
         self.average(g, m, v, s)
         if states:
             (v_max,) = states
@@ -346,7 +346,7 @@ class Adamax(Adam):
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         m, greatest, s, _ = arrays
-        _mean(m, g, self.one_minus_beta1, s)
+        mean(m, g, self.one_minus_beta1, s)
         multiply(greatest, self.beta2, out=greatest)
         np.abs(g, out=s)
         add(s, self.eps, out=s)
@@ -437,10 +437,10 @@ class AdaBelief(Adam):
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         m, variance, s, u = arrays
-        _mean(m, g, self.one_minus_beta1, s)
+        mean(m, g, self.one_minus_beta1, s)
         subtract(g, m, out=s)
         multiply(s, s, out=s)
-        _decay_and_add(variance, self.beta2, s, self.one_minus_beta2, s)
+        decay_and_add(variance, self.beta2, s, self.one_minus_beta2, s)
         add(variance, self.eps_root, out=variance)
         multiply(m, self.lr, out=u)
         if self.hyper["nesterov"]:
@@ -458,12 +458,12 @@ class Yogi(Adam):
         if self.t == 1:
             m.fill(self.hyper["initial_accumulator_value"])
             v.fill(self.hyper["initial_accumulator_value"])
-        _mean(m, g, self.one_minus_beta1, s)
+        mean(m, g, self.one_minus_beta1, s)
         multiply(g, g, out=s)
         subtract(v, s, out=u)
         np.sign(u, out=u)
         multiply(u, s, out=u)
-        _take(v, self.one_minus_beta2, u, u)
+        take(v, self.one_minus_beta2, u, u)
         multiply(m, self.lr, out=u)
         self.divide(u, v, s)
         subtract(p, u, out=p)
@@ -480,7 +480,7 @@ class AdEMAMix(Adam):
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         m, slow, v, s, u = arrays
         self.average(g, m, v, s)
-        _mean(slow, g, self.one_minus_beta3, s)
+        mean(slow, g, self.one_minus_beta3, s)
         multiply(m, self.lr, out=u)
         multiply(slow, self.slow_lr, out=s)
         add(u, s, out=u)
@@ -512,9 +512,9 @@ class Adan(InPlace):
         multiply(u, self.beta2, out=s)
         add(s, g, out=s)
         multiply(s, s, out=s)
-        _decay_and_add(n, self.beta3, s, self.one_minus_beta3, s)
-        _mean(changes, u, self.one_minus_beta2, s)
-        _mean(m, g, self.one_minus_beta1, s)
+        decay_and_add(n, self.beta3, s, self.one_minus_beta3, s)
+        mean(changes, u, self.one_minus_beta2, s)
+        mean(m, g, self.one_minus_beta1, s)
         multiply(m, self.lr, out=u)
         multiply(changes, self.change_lr, out=s)
         add(u, s, out=u)
@@ -543,12 +543,12 @@ class ADOPT(Adam):
         divide(g, s, out=u)
         minimum(u, self.clip, out=u)
         maximum(u, self.minus_clip, out=u)
-        _mean(m, u, self.one_minus_beta1, s)
+        mean(m, u, self.one_minus_beta1, s)
         direction = m
         if self.hyper["nesterov"]:
             subtract(u, m, out=s)
             multiply(s, self.one_minus_beta1, out=s)
             direction = add(s, m, out=s)
-        _take(p, self.lr, direction, s)
+        take(p, self.lr, direction, s)
         multiply(g, g, out=s)
-        _decay_and_add(v, self.beta2, s, self.one_minus_beta2, s)
+        decay_and_add(v, self.beta2, s, self.one_minus_beta2, s)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy import absolute, add, copyto, divide, maximum, multiply, sqrt, subtract
 
-from ravine.benchmark.inplace import Array, InPlace
+from ravine.benchmark.inplace import Adam, Array, InPlace, decay_and_add, mean, take
 
 Sums = tuple[float, float]
 
@@ -41,26 +41,6 @@ class TwoPhase(InPlace):
                 for piece, arrays in pieces:
                     self.update(g[piece], *arrays)
 
-    def adam_means(self, g: Array, m: Array, v: Array, s: Array) -> None:
-        """Renew the running means of g and g^2."""
-        beta1, beta2 = self.hyper["betas"]
-        subtract(g, m, out=s)
-        multiply(s, self.number(1 - beta1), out=s)
-        add(m, s, out=m)
-        multiply(v, self.number(beta2), out=v)
-        multiply(g, g, out=s)
-        multiply(s, self.number(1 - beta2), out=s)
-        add(v, s, out=v)
-
-    def adam_direction(self, m: Array, v: Array, out: Array, s: Array) -> None:
-        """Compute m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)."""
-        beta1, beta2 = self.hyper["betas"]
-        multiply(v, self.number(1 / (1 - beta2**self.t)), out=s)
-        sqrt(s, out=s)
-        add(s, self.number(self.hyper["eps"]), out=s)
-        multiply(m, self.number(1 / (1 - beta1**self.t)), out=out)
-        divide(out, s, out=out)
-
 
 def _trust_ratio(sums: Sums) -> float:
     return 1.0 if 0 in sums else math.sqrt(sums[0] / sums[1])
@@ -81,9 +61,7 @@ class LARS(TwoPhase):
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         b, s, u = arrays
-        multiply(g, self.lr, out=s)
-        multiply(b, self.momentum, out=b)
-        add(b, s, out=b)
+        decay_and_add(b, self.momentum, g, self.lr, s)
         if self.hyper["nesterov"]:
             multiply(b, self.momentum, out=u)
             add(s, u, out=s)
@@ -92,61 +70,64 @@ class LARS(TwoPhase):
             subtract(p, b, out=p)
 
 
-class LAMB(TwoPhase):
+class LAMB(TwoPhase, Adam):
     """Without weight decay."""
 
-    def prepare(self) -> None:  # noqa: D102
-        pass
+    def advance(self) -> None:  # noqa: D102
+        super().advance()
+        self.lr = self.number(1 / (1 - self.hyper["betas"][0] ** self.t))
 
     def measure(self, g: Array, p: Array, *arrays: Array) -> Sums:  # noqa: D102
         m, v, s, u = arrays
-        self.adam_means(g, m, v, s)
-        self.adam_direction(m, v, u, s)
+        self.average(g, m, v, s)
+        multiply(m, self.lr, out=u)
+        self.divide(u, v, s)
         return float(p @ p), float(u @ u)
 
     def decide(self, sums: Sums, size: int) -> None:  # noqa: D102
-        self.lr = self.number(self.hyper["lr"] * _trust_ratio(sums))
+        self.length = self.number(self.hyper["lr"] * _trust_ratio(sums))
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         m, v, s, u = arrays
-        self.adam_direction(m, v, u, s)
-        multiply(u, self.lr, out=u)
-        subtract(p, u, out=p)
+        multiply(m, self.lr, out=u)
+        self.divide(u, v, s)
+        take(p, self.length, u, u)
 
 
-class SWATS(TwoPhase):
+class SWATS(TwoPhase, Adam):
     """Its first phase."""
 
     together = True
 
     def prepare(self) -> None:  # noqa: D102
-        self.lr = self.number(self.hyper["lr"])
-        self.mean = self.weight = 0.0
+        super().prepare()
+        self.gamma = self.weight = 0.0
 
     def measure(self, g: Array, p: Array, *arrays: Array) -> Sums:  # noqa: D102
         m, v, s, u = arrays
-        self.adam_means(g, m, v, s)
-        self.adam_direction(m, v, u, s)
-        multiply(u, self.lr, out=u)
+        self.average(g, m, v, s)
+        multiply(m, self.lr, out=u)
+        self.divide(u, v, s)
         subtract(p, u, out=p)
         return float(u @ u), float(u @ g)
 
     def decide(self, sums: Sums, size: int) -> None:  # noqa: D102
         beta2 = self.hyper["betas"][1]
         if sums[1] > 0:
-            self.mean = beta2 * self.mean + (1 - beta2) * sums[0] / sums[1]
+            self.gamma = beta2 * self.gamma + (1 - beta2) * sums[0] / sums[1]
             self.weight = beta2 * self.weight + (1 - beta2)
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         pass
 
 
-class Prodigy(TwoPhase):
+class Prodigy(TwoPhase, Adam):
     """Without weight decay."""
 
     together = True
 
     def prepare(self) -> None:  # noqa: D102
+        super().prepare()
         self.d, self.numerator = self.hyper["d0"], 0.0
         self.beta3 = math.sqrt(self.hyper["betas"][1])
 
@@ -161,10 +142,8 @@ class Prodigy(TwoPhase):
         if self.t == 1:
             copyto(start, p)
         multiply(g, self.scale, out=u)
-        self.adam_means(u, m, v, s)
-        multiply(g, self.weight, out=u)
-        multiply(sum_, self.kept, out=sum_)
-        add(sum_, u, out=sum_)
+        self.average(u, m, v, s)
+        decay_and_add(sum_, self.kept, g, self.weight, u)
         subtract(start, p, out=s)
         correlation = float(u @ s)
         absolute(sum_, out=s)
@@ -174,12 +153,12 @@ class Prodigy(TwoPhase):
         self.numerator = self.beta3 * self.numerator + sums[0]
         if sums[1] > 0:
             self.d = max(self.d, self.hyper["d_coef"] * self.numerator / sums[1])
-        self.lr, self.eps = self.number(self._step), self.number(self.hyper["eps"] * self.d)
+        self.lr, self.least = self.number(self._step), self.number(self.hyper["eps"] * self.d)
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         m, v, _, _, s, u = arrays
         sqrt(v, out=s)
-        add(s, self.eps, out=s)
+        add(s, self.least, out=s)
         multiply(m, self.lr, out=u)
         divide(u, s, out=u)
         subtract(p, u, out=p)
@@ -226,9 +205,7 @@ class Adafactor(WholeArrays):
         multiply(g, g, out=s)
         if p.ndim == 1:
             (v,) = states
-            subtract(s, v, out=s)
-            multiply(s, added, out=s)
-            add(v, s, out=v)
+            mean(v, s, added, s)
             maximum(v, eps1 * eps1, out=u)
         else:
             r, c = states
@@ -256,9 +233,7 @@ class Muon(WholeArrays):
         b, u, s, gram, factor = arrays
         f = p.dtype.type
         momentum, lr = f(self.hyper["momentum"]), self.hyper["lr"]
-        subtract(g, b, out=s)
-        multiply(s, f(1 - self.hyper["momentum"]), out=s)
-        add(b, s, out=b)
+        mean(b, g, f(1 - self.hyper["momentum"]), s)
         subtract(b, g, out=u)
         multiply(u, momentum, out=u)
         add(u, g, out=u)
@@ -276,5 +251,4 @@ class Muon(WholeArrays):
             multiply(x, k1, out=x)
             add(x, y, out=x)
         multiply(p, f(1 - lr * self.hyper["weight_decay"]), out=p)
-        multiply(u, f(lr * math.sqrt(max(1, rows / columns))), out=u)
-        subtract(p, u, out=p)
+        take(p, f(lr * math.sqrt(max(1, rows / columns))), u, u)

@@ -103,6 +103,7 @@ class Muon(Optimizer):
         plan = super()._make_plan()
         self._directions = [new_like(m.array, 0.0, 2, m.array.shape) for m in self._members]
         self._before = self._new_plan(self._directions, np.zeros_like(self._steps))
+        self._before_bound = [""] * len(self.param_groups)
         return plan
 
     def _room(self, i: int, name: str) -> Array:
@@ -110,11 +111,13 @@ class Muon(Optimizer):
 
     def _apply(self, plan: _core.Plan, index: int) -> None:
         super()._apply(plan, index)
-        group = self._checked(self.param_groups[index], index)
-        for i in self._members_of(index):
-            rule = "muon_direction_nesterov" if group["nesterov"] else "muon_direction"
-            self._before.bind(i, rule, [self._arrays[i]["momentum_buffer"]], [])
-        self._before.set(index, numbers_of(group, "momentum", weight_decay=0.0), False, group["maximize"])
+        hyper = dict(zip(self._checks, self._applied[index], strict=True))
+        rule = "muon_direction_nesterov" if hyper["nesterov"] else "muon_direction"
+        if rule != self._before_bound[index]:
+            for i in self._members_of(index):
+                self._before.bind(i, rule, [self._arrays[i]["momentum_buffer"]], [])
+            self._before_bound[index] = rule
+        self._before.set(index, numbers_of(hyper, "momentum", weight_decay=0.0), False, hyper["maximize"])
 
     def _update(self, plan: _core.Plan, gradients: Sequence[Any]) -> None:
         self._before.step(gradients)

@@ -39,6 +39,14 @@ def sign(x: Array) -> Array:
     return np.where(x > 0, one, np.where(x < 0, -one, x))
 
 
+def renew_means(m: Array, v: Array, x: Array, betas: tuple[float, float]) -> None:
+    """Renew Adam's running means of a value and of its square (Kingma & Ba 2015, algorithm 1)."""
+    f = m.dtype.type
+    beta1, beta2 = betas
+    m += f(1 - beta1) * (x - m)
+    v[...] = f(beta2) * v + f(1 - beta2) * (x * x)
+
+
 def flush(state: State) -> None:
     """Set what is subnormal in a state to 0: means of a gradient that has vanished would end there, and be slow."""
     for value in state.values():

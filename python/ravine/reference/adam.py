@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, greater, next_step, shrink, state_array
+from ravine.reference._common import Array, State, descent, flush, greater, next_step, renew_means, shrink, state_array
 
 
 def adam(
@@ -31,8 +31,7 @@ def adam(
     shrink(p, lr, weight_decay if decoupled_weight_decay else 0.0)
     m = state_array(state, "exp_avg", p)
     v = state_array(state, "exp_avg_sq", p)
-    m += f(1 - beta1) * (g - m)
-    v[...] = f(beta2) * v + f(1 - beta2) * (g * g)
+    renew_means(m, v, g, betas)
     if amsgrad:
         v_max = state_array(state, "max_exp_avg_sq", p)
         v_max[...] = greater(v_max, v)

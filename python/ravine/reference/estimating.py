@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, renew_means, state_array
 from ravine.reference._sums import sum_in_order, total
 
 
@@ -45,8 +45,7 @@ def prodigy(
         m, v, s = (state_array(state, name, p) for name in ("exp_avg", "exp_avg_sq", "s"))
         p0 = state.setdefault("p0", p.copy(order="K"))
         scaled = f(d) * g
-        m += f(1 - beta1) * (scaled - m)
-        v[...] = f(beta2) * v + f(1 - beta2) * (scaled * scaled)
+        renew_means(m, v, scaled, betas)
         s[...] = f(beta3) * s + f(d * d / d0 if safeguard_warmup else weight) * g
         products = (f(weight) * g).astype(np.float64) * (p0 - p).astype(np.float64)
         sums.append([total(products), total(np.abs(s))])
@@ -94,8 +93,7 @@ def swats(
         f = p.dtype.type
         t = state["step"]
         m, v = state_array(state, "exp_avg", p), state_array(state, "exp_avg_sq", p)
-        m += f(1 - beta1) * (g - m)
-        v[...] = f(beta2) * v + f(1 - beta2) * (g * g)
+        renew_means(m, v, g, betas)
         u = f(lr / (1 - beta1**t)) * m / (np.sqrt(v * f(1 / (1 - beta2**t)) + f(0)) + f(eps))
         _take(p, u)
         wide = u.astype(np.float64)

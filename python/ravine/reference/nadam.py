@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, shrink, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, renew_means, shrink, state_array
 
 
 def nadam(
@@ -30,8 +30,7 @@ def nadam(
     product = state["mu_product"] = state.get("mu_product", 1.0) * mu
     m = state_array(state, "exp_avg", p)
     v = state_array(state, "exp_avg_sq", p)
-    m += f(1 - beta1) * (g - m)
-    v[...] = f(beta2) * v + f(1 - beta2) * (g * g)
+    renew_means(m, v, g, betas)
     root = np.sqrt(v * f(1 / (1 - beta2**t)))
     ahead = f(lr * (1 - mu) / (1 - product)) * g + f(lr * mu_next / (1 - product * mu_next)) * m
     p -= ahead / (root + f(eps))

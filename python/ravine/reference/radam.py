@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, shrink, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, renew_means, shrink, state_array
 
 
 def radam(
@@ -29,8 +29,7 @@ def radam(
     shrink(p, lr, weight_decay if decoupled_weight_decay else 0.0)
     m = state_array(state, "exp_avg", p)
     v = state_array(state, "exp_avg_sq", p)
-    m += f(1 - beta1) * (g - m)
-    v[...] = f(beta2) * v + f(1 - beta2) * (g * g)
+    renew_means(m, v, g, betas)
     step = lr / (1 - beta1**t)
     rho = 2 / (1 - beta2) - 1
     rho_t = rho - 2 * t * beta2**t / (1 - beta2**t)

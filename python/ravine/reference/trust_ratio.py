@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, state_array
+from ravine.reference._common import Array, State, descent, flush, next_step, renew_means, state_array
 from ravine.reference._sums import squares, total
 
 
@@ -61,8 +61,7 @@ def lamb(
     g = descent(p, g, maximize, 0.0)
     m = state_array(state, "exp_avg", p)
     v = state_array(state, "exp_avg_sq", p)
-    m += f(1 - beta1) * (g - m)
-    v[...] = f(beta2) * v + f(1 - beta2) * (g * g)
+    renew_means(m, v, g, betas)
 
     def direction() -> Array:
         root = np.sqrt(v * f(1 / (1 - beta2**t)) + f(eps_root))
