@@ -259,6 +259,30 @@ class TestGroups:
         assert optimizer.param_groups[2]["name"] == "late"
         assert optimizer.defaults["lr"] == 2
 
+    def test_every_change_of_a_hyperparameter_counts(self):
+        """However it is spelled: the compiled part compares them with those it has."""
+        p = np.zeros(1)
+        optimizer = optim.Adam([p], lr=1, eps=0)
+        (group,) = optimizer.param_groups
+        changes = [{"lr": 2}, {"lr": np.float32(3)}, {"betas": [0.0, 0.0]}, {"maximize": True}, {"eps": 0, "lr": 0.5}]
+        for change in changes:
+            group.update(change)
+            before = p[0]
+            optimizer.step([np.ones(1)])
+            sign = 1 if group["maximize"] else -1
+            np.testing.assert_allclose(p[0] - before, sign * float(group["lr"]), rtol=1e-12, err_msg=str(change))
+        del group["lr"]
+        with pytest.raises(KeyError, match="lr"):
+            optimizer.step([np.ones(1)])
+
+    def test_groups_replaced_as_a_whole(self):
+        p = np.zeros(1)
+        optimizer = optim.SGD([p], lr=1)
+        optimizer.step([np.ones(1)])
+        optimizer.param_groups = ({**optimizer.param_groups[0], "lr": 2},)
+        optimizer.step([np.ones(1)])
+        assert p.tolist() == [-3]
+
     def test_adding_keeps_the_state(self):
         rng = np.random.default_rng(0)
         grads = rng.standard_normal((6, 3))

@@ -64,6 +64,7 @@ class PyPlan {
     }
     const int group_count = groups.empty() ? 0 : 1 + *std::max_element(groups.begin(), groups.end());
     plan_ = std::make_unique<Plan>(std::move(tensors), group_count, steps_.mutable_data());
+    applied_.resize(group_count);
   }
 
   // Gives a parameter its rule, and the arrays of its state and its scalars, in the rule's order.
@@ -95,7 +96,9 @@ class PyPlan {
     bound_ = false;
   }
 
-  void set(int group, const std::map<std::string, double>& hyper, bool decoupled, bool maximize) {
+  // `source` is what the numbers were made from: the hyper-parameters of the group.
+  void set(int group, const std::map<std::string, double>& hyper, bool decoupled, bool maximize,
+           const py::dict& source) {
     Hyper values;
     for (const auto& [name, value] : hyper) {
       const auto field = std::find_if(std::begin(hyper_fields), std::end(hyper_fields),
@@ -107,9 +110,14 @@ class PyPlan {
     target.hyper = values;
     target.decay = values.weight_decay == 0 ? Decay::none : decoupled ? Decay::decoupled : Decay::coupled;
     target.maximize = maximize;
+    applied_[group].clear();
+    for (const auto& [name, value] : source)
+      applied_[group].emplace_back(py::reinterpret_borrow<py::object>(name), py::reinterpret_borrow<py::object>(value));
   }
 
-  void step(const py::sequence& gradients) {
+  // Makes a step, or returns false, having done nothing, where a group's hyper-parameters are not those that were set.
+  bool step(const py::sequence& gradients, py::handle param_groups) {
+    if (!param_groups.is_none() && !are_applied(param_groups)) return false;
     if (!bound_) find_written();
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
     const std::size_t given = items.size();
@@ -138,6 +146,7 @@ class PyPlan {
       py::gil_scoped_release release;
       plan_->run();
     }
+    return true;
   }
 
  private:
@@ -146,6 +155,21 @@ class PyPlan {
     const char* end;
     const Pinned* array;
   };
+
+  bool are_applied(py::handle param_groups) const {
+    if (!PyList_Check(param_groups.ptr()) || std::size_t(PyList_GET_SIZE(param_groups.ptr())) != applied_.size())
+      return false;
+    for (std::size_t group = 0; group < applied_.size(); ++group) {
+      const py::handle hyper = PyList_GET_ITEM(param_groups.ptr(), py::ssize_t(group));
+      if (applied_[group].empty() || !PyDict_Check(hyper.ptr())) return false;
+      for (const auto& [name, value] : applied_[group]) {
+        PyObject* const now = PyDict_GetItemWithError(hyper.ptr(), name.ptr());
+        if (PyErr_Occurred()) throw py::error_already_set();
+        if (!now || (now != value.ptr() && !py::reinterpret_borrow<py::object>(now).equal(value))) return false;
+      }
+    }
+    return true;
+  }
 
   // An array with the gradient's values, laid out as the parameter, that stays valid while it is held. Null: none. A
   // SparseGrad comes back as it is.
@@ -164,7 +188,10 @@ class PyPlan {
                             "; expected " + describe(parameter.array()) +
                             ". Convert it with grad.astype(...) or grad.reshape(...).");
     if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array())) return reordered(i, gradient);
-    check_overlap(parameter, gradient);
+    if (fields(gradient).data != clear_[i]) {
+      check_overlap(parameter, gradient);
+      clear_[i] = fields(gradient).data;
+    }
     return gradient;
   }
 
@@ -203,6 +230,7 @@ class PyPlan {
   // All memory that a step writes to, in order of address. Python has made sure that none of it overlaps.
   void find_written() {
     written_.clear();
+    clear_.assign(parameters_.size(), nullptr);
     const auto add = [this](const Pinned& array) {
       const auto* begin = static_cast<const char*>(array.data());
       if (array.size() > 0) written_.push_back({begin, begin + array.bytes(), &array});
@@ -223,8 +251,10 @@ class PyPlan {
   std::vector<py::object> reordered_;
   std::vector<py::object> gradients_;  // held during a step, while the interpreter may run other threads
   std::vector<SparseGradient> sparse_;
+  std::vector<std::vector<std::pair<py::object, py::object>>> applied_;  // each group's hyper-parameters, by name
   std::vector<Interval> written_;
-  bool bound_ = false;  // whether written_ is up to date
+  std::vector<const char*> clear_;  // where each parameter's gradient last was, sharing no memory with these
+  bool bound_ = false;              // whether written_ is up to date
   std::unique_ptr<Plan> plan_;
 };
 
@@ -246,8 +276,9 @@ void register_plan(py::module_& module) {
                     const std::vector<int>&, py::array_t<std::int64_t>>(),
            py::arg("owner"), py::arg("parameters"), py::arg("labels"), py::arg("groups"), py::arg("steps").noconvert())
       .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("scalars"))
-      .def("set", &PyPlan::set, py::arg("group"), py::arg("hyper"), py::arg("decoupled"), py::arg("maximize"))
-      .def("step", &PyPlan::step, py::arg("gradients"));
+      .def("set", &PyPlan::set, py::arg("group"), py::arg("hyper"), py::arg("decoupled"), py::arg("maximize"),
+           py::arg("source"))
+      .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups") = py::none());
 }
 
 }  // namespace ravine::bindings

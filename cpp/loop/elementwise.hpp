@@ -7,6 +7,7 @@
 
 #include "loop/kernel.hpp"
 #include "loop/lanes.hpp"
+#include "prefetch.hpp"
 #include "rules/arithmetic.hpp"
 #include "rules/traits.hpp"
 
@@ -24,13 +25,10 @@ Rule rounded(const double* coefficients) {
   return rule;
 }
 
-// The first element from `begin` on that starts a cache line: an access across two lines costs twice. On few elements a
-// second loop costs more.
+// The first element from `begin` on that starts a cache line: an access across two lines costs twice.
 template <class V>
-std::int64_t line_start(const V* array, std::int64_t begin, std::int64_t end) {
-  constexpr std::int64_t few = 1 << 12;
+std::int64_t line_start(const V* array, std::int64_t begin) {
   constexpr std::uintptr_t line = 64;
-  if (end - begin < few) return begin;
   const auto address = reinterpret_cast<std::uintptr_t>(array + begin);
   return begin + std::int64_t((line - address % line) % line / sizeof(V));
 }
@@ -56,6 +54,14 @@ class Elements<V, decay, std::index_sequence<state...>> {
   }
 
   const V* parameter() const { return parameter_; }
+
+  // Fetches the cache lines of element i, which may lie past the end.
+  RAVINE_INLINE void expect(std::int64_t i) const {
+    const std::uintptr_t arrays[] = {reinterpret_cast<std::uintptr_t>(parameter_),
+                                     reinterpret_cast<std::uintptr_t>(gradient_),
+                                     reinterpret_cast<std::uintptr_t>(states_[state])...};
+    for (const std::uintptr_t array : arrays) prefetch(array + std::uintptr_t(i) * sizeof(V));
+  }
 
   // Calls f for element i, and stores what f takes by reference. Only what writes the parameter shrinks it first.
   template <class F>
@@ -99,10 +105,21 @@ template <template <class> class Rule, class V, Decay decay>
 void update(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
   const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
   const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
-  const std::int64_t bounds[] = {begin, line_start(elements.parameter(), begin, end), end};
-  for (int piece = 0; piece < 2; ++piece) {
+  constexpr std::int64_t line = 64 / sizeof(V);
+  constexpr std::int64_t few = 1 << 12;  // where further loops cost more than they gain
+  // The processor's own guesses end with the page. Past the end another thread's part begins, or the next tensor.
+  constexpr std::int64_t ahead = 4096 / sizeof(V);
+  const std::int64_t first = end - begin < few ? end : line_start(elements.parameter(), begin);
+  const std::int64_t last = first + (end - first) / line * line;
+  for (std::int64_t i = first; i < last; i += line) {
+    elements.expect(i + ahead);
 #pragma omp simd
-    for (std::int64_t i = bounds[piece]; i < bounds[piece + 1]; ++i) elements.call(rule, i);
+    for (std::int64_t k = 0; k < line; ++k) elements.call(rule, i + k);
+  }
+  const std::int64_t ends[][2] = {{begin, first}, {last, end}};
+  for (const auto& [from, to] : ends) {
+#pragma omp simd
+    for (std::int64_t i = from; i < to; ++i) elements.call(rule, i);
   }
 }
 

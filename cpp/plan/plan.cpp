@@ -79,6 +79,7 @@ Plan::Step Plan::step_of(int group, int rule, std::int64_t t, const Scalars& bef
 
 std::int64_t Plan::prepare() {
   const Table& table = isa::active();
+  const std::vector<RuleInfo>& rules = rule_table();
   has_moments_ = has_sums_ = has_updates_ = false;
   shared_.clear();
   own_.clear();
@@ -97,7 +98,7 @@ std::int64_t Plan::prepare() {
         shared_.back().t != t || shared_.back().before != scalars)
       shared_.push_back(step_of(tensor.group, tensor.rule, t, scalars));
     const Step& step = shared_.back();
-    const RuleInfo& rule = rule_table()[tensor.rule];
+    const RuleInfo& rule = rules[tensor.rule];
     if (rule.decide) own_.push_back(step.coefficients);
     const Passes& passes = table.passes_of(tensor.rule, group.decay, tensor.dtype);
     const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;

@@ -33,11 +33,9 @@ constexpr int max_threads = 256;
 constexpr int spins_before_sleep = 600;
 constexpr int spins_without_yield = 400;
 
-// Where it is not worth waking a helper, one is woken all the same for one piece of work in so many: if the next one
-// follows at once, it finds the helper awake. Where that was in vain some times, it is tried less often.
-constexpr unsigned works_between_wakes = 16;
-constexpr unsigned works_between_vain_wakes = 1024;
-constexpr unsigned vain_wakes = 8;
+// Where it is not worth waking a helper, one is woken all the same, since it will be awake if the next piece of work
+// follows at once. Each time that it was not, twice as many pieces go by until the next try, up to so many.
+constexpr unsigned max_works_between_wakes = 1024;
 
 // How often the caller looks whether the helpers are done before it lets others run.
 constexpr int spins_before_yield = 2000;
@@ -130,12 +128,12 @@ class Pool {
   // Whether a helper is awake, or one should be woken in the hope of more work soon.
   bool is_time_to_wake() {
     if (sleepers_.load(std::memory_order_relaxed) < helpers_) {
-      wakes_in_vain_ = 0;
+      works_between_wakes_ = 1;
       return true;
     }
-    const unsigned interval = wakes_in_vain_ < vain_wakes ? works_between_wakes : works_between_vain_wakes;
-    if (++works_asleep_ % interval != 0) return false;
-    ++wakes_in_vain_;
+    if (++works_asleep_ < works_between_wakes_) return false;
+    works_asleep_ = 0;
+    works_between_wakes_ = std::min(2 * works_between_wakes_, max_works_between_wakes);
     return true;
   }
 
@@ -186,7 +184,7 @@ class Pool {
   std::mutex caller_;
   int helpers_ = 0;
   unsigned works_asleep_ = 0;
-  unsigned wakes_in_vain_ = 0;
+  unsigned works_between_wakes_ = 1;
 
   std::atomic<std::uint32_t> job_{0};
   std::atomic<void (*)(void*, int)> task_{nullptr};

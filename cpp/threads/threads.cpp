@@ -23,7 +23,7 @@ std::vector<const Backend*> backends() {
 }
 
 // Less than this is done by its caller alone.
-constexpr std::int64_t bytes_worth_sharing = std::int64_t(1) << 20;
+constexpr std::int64_t bytes_worth_sharing = std::int64_t(3) << 18;
 
 // Below this no sleeping thread is woken: that takes some 30 microseconds, and beside a BLAS whose threads still spin
 // it gains less (bench/README.md says how to measure it).

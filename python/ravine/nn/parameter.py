@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -34,13 +36,15 @@ class Parameter:
     (True, (2, 3))
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_pending", "name")
+    __slots__ = ("__weakref__", "_data", "_grad", "name")
+
+    _grad: Array | SparseGrad | None  # missing until it is first asked for
 
     def __init__(self, data: object, name: str | None = None, requires_grad: bool = True) -> None:
         self._data = parameter_array("Parameter", f"data ({name!r})" if name else "data", data)
-        self._grad: Array | SparseGrad | None = None
-        self._pending = requires_grad
         self.name = name
+        if not requires_grad:
+            self._grad = None
 
     @property
     def data(self) -> Array:
@@ -50,10 +54,11 @@ class Parameter:
     @property
     def grad(self) -> Any:
         """The gradient: an array, a `SparseGrad`, or None."""
-        if self._pending:
+        try:
+            return self._grad
+        except AttributeError:
             self._grad = np.zeros_like(self._data, subok=False)
-            self._pending = False
-        return self._grad
+            return self._grad
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -67,17 +72,17 @@ class Parameter:
             )
             raise ValueError(f"Parameter{f' {self.name!r}' if self.name else ''}: grad is {problem}")
         self._grad = grad
-        self._pending = False
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Fill the gradient with zeros in place, or drop it. A sparse one becomes one that names no row."""
+        grad = getattr(self, "_grad", None)
         if set_to_none:
-            self.grad = None
-        elif isinstance(self._grad, SparseGrad):
-            self._grad = self._grad.without_rows()
-        elif self._grad is not None:
-            if self._grad.flags.writeable:
-                self._grad.fill(0)
+            self._grad = None
+        elif isinstance(grad, SparseGrad):
+            self._grad = grad.without_rows()
+        elif grad is not None:
+            if grad.flags.writeable:
+                grad.fill(0)
             else:
                 self._grad = np.zeros_like(self._data, subok=False)
 
@@ -117,3 +122,14 @@ class Parameter:
     def __repr__(self) -> str:
         name = f", name={self.name!r}" if self.name else ""
         return f"Parameter({np.array2string(self._data, prefix='Parameter(')}, dtype={self.dtype}{name})"
+
+
+_grad_of: Callable[[Parameter], Any] = operator.attrgetter("_grad")
+
+
+def gradients_of(params: Iterable[Parameter]) -> list[Any]:
+    """Return each `grad`, without a call in Python for each of them."""
+    try:
+        return list(map(_grad_of, params))
+    except AttributeError:
+        return [param.grad for param in params]

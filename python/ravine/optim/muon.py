@@ -11,7 +11,7 @@ import numpy as np
 from ravine import _core
 from ravine._hyper import coefficients, flag, non_negative, one_of, positive, unit, whole
 from ravine.optim._state import new_like
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim.optimizer import Group, Optimizer, Rule, numbers_of
 
 Array = np.ndarray[Any, Any]
 
@@ -117,15 +117,16 @@ class Muon(Optimizer):
             for i in self._members_of(index):
                 self._before.bind(i, rule, [self._arrays[i]["momentum_buffer"]], [])
             self._before_bound[index] = rule
-        self._before.set(index, numbers_of(hyper, "momentum", weight_decay=0.0), False, hyper["maximize"])
+        self._before.set(index, numbers_of(hyper, "momentum", weight_decay=0.0), False, hyper["maximize"], hyper)
 
-    def _update(self, plan: _core.Plan, gradients: Sequence[Any]) -> None:
-        self._before.step(gradients)
+    def _update(self, plan: _core.Plan, gradients: Sequence[Any], param_groups: list[Group] | None = None) -> bool:
+        if not self._before.step(gradients, param_groups):
+            return False
         for index, group in enumerate(self.param_groups):
             for i in self._members_of(index):
                 if gradients[i] is not None:
                     _make_orthogonal(self._directions[i], group)
-        plan.step(gradients)
+        return plan.step(gradients)
 
 
 def _make_orthogonal(u: Array, group: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from ravine import _core
 from ravine._arrays import address, as_array, check_overlap, describe, parameter_array
 from ravine._hyper import Check, finite
 from ravine._sparse import SparseGrad, is_sparse_tensor
-from ravine.nn.parameter import Parameter
+from ravine.nn.parameter import Parameter, gradients_of
 from ravine.optim._groups import as_groups, as_named
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._state import Member, StateView, new_like
@@ -98,6 +98,7 @@ class Optimizer:
         self._read: Callable[[Group], tuple[Any, ...]] = operator.itemgetter(*self._checks)
         self._plan: _core.Plan | None = None
         self._params: list[Any] = []
+        self._takes_lists = False  # whether a list of gradients can go on as it is
         self._bare: list[int] = []  # those that came as plain arrays
         self._foreign: list[int] = []  # those that may rebind their .data
         self._bound: list[str] = []  # the rule of each group in the plan
@@ -256,17 +257,18 @@ class Optimizer:
             grads, closure = None, grads
         result = None if closure is None else closure()
         plan = self._plan or self._make_plan()
-        gradients = self._gradients(grads)
-        for index, group in enumerate(self.param_groups):
-            if self._read(group) != self._applied[index]:
-                self._apply(plan, index)
-        self._update(plan, gradients)
+        gradients = grads if self._takes_lists and type(grads) is list else self._gradients(grads)
+        if not self._update(plan, gradients, self.param_groups):
+            for index, group in enumerate(self.param_groups):
+                if self._read(group) != self._applied[index]:
+                    self._apply(plan, index)
+            self._update(plan, gradients)
         self._has_stepped = True
         return result
 
-    def _update(self, plan: _core.Plan, gradients: Sequence[Any]) -> None:
-        """Make the step; every hyper-parameter has been checked."""
-        plan.step(gradients)
+    def _update(self, plan: _core.Plan, gradients: Sequence[Any], param_groups: list[Group] | None = None) -> bool:
+        """Make the step, or return False where it was planned for other hyper-parameters than those of these groups."""
+        return plan.step(gradients, param_groups)
 
     def _gradients(self, grads: Any) -> Sequence[Any]:
         """Return one gradient, or None, for each parameter; the compiled part checks each."""
@@ -275,7 +277,7 @@ class Optimizer:
         if type(grads) is list and len(self.param_groups) == 1:
             return grads
         if grads is None:
-            gradients = [param.grad for param in self._params]
+            gradients = [param.grad for param in self._params] if self._foreign else gradients_of(self._params)
             for i in self._bare:
                 if gradients[i] is None:
                     raise ValueError(
@@ -350,6 +352,7 @@ class Optimizer:
         self._params = [m.param for m in self._members]
         self._bare = [i for i, m in enumerate(self._members) if m.bare]
         self._foreign = [i for i, m in enumerate(self._members) if not isinstance(m.param, Parameter)]
+        self._takes_lists = len(self.param_groups) == 1 and not self._foreign
 
     def _apply(self, plan: _core.Plan, index: int) -> None:
         """Give the plan a group's hyper-parameters, and its rule where they changed that."""
@@ -360,7 +363,7 @@ class Optimizer:
                 name = self._rule_of(self._members[i].array, rule.name)
                 plan.bind(i, name, self._states_for(i, name, hyper), self._scalars_for(i, index, name))
             self._bound[index] = rule.name
-        plan.set(index, rule.hyper, rule.decoupled, hyper["maximize"])
+        plan.set(index, rule.hyper, rule.decoupled, hyper["maximize"], hyper)
         self._applied[index] = tuple(hyper.values())
 
     def _states_for(self, i: int, rule: str, hyper: Mapping[str, Any]) -> list[Array]:

@@ -52,7 +52,7 @@ class ScheduleFree(Optimizer):
             for index, group in enumerate(self.param_groups):
                 beta = self._beta(self._checked(group, index))
                 members = self._members_of(index)
-                plan.set(index, {"weight": 1 - beta if train else 1 - 1 / beta, "weight_decay": 0.0}, False, False)
+                plan.set(index, {"weight": 1 - beta if train else 1 - 1 / beta, "weight_decay": 0.0}, False, False, {})
                 for i in members:
                     plan.bind(i, "lerp", [], [])
                     if group["train_mode"] != train and self._steps[i] > 0:
