@@ -55,12 +55,16 @@ class Elements<V, decay, std::index_sequence<state...>> {
 
   const V* parameter() const { return parameter_; }
 
-  // Fetches the cache lines of element i, which may lie past the end.
-  RAVINE_INLINE void expect(std::int64_t i) const {
+  // Fetches what comes some time after the elements [i, i + lanes). The processor's own guesses end with the page. Past
+  // the end another thread's part begins, or the next tensor.
+  RAVINE_INLINE void expect_after(std::int64_t i) const {
+    constexpr std::uintptr_t distance = 4096, line = 64;
     const std::uintptr_t arrays[] = {reinterpret_cast<std::uintptr_t>(parameter_),
                                      reinterpret_cast<std::uintptr_t>(gradient_),
                                      reinterpret_cast<std::uintptr_t>(states_[state])...};
-    for (const std::uintptr_t array : arrays) prefetch(array + std::uintptr_t(i) * sizeof(V));
+    for (const std::uintptr_t array : arrays)
+      for (std::uintptr_t k = 0; k < lanes * sizeof(V); k += line)
+        prefetch(array + std::uintptr_t(i) * sizeof(V) + distance + k);
   }
 
   // Calls f for element i, and stores what f takes by reference. Only what writes the parameter shrinks it first.
@@ -105,16 +109,13 @@ template <template <class> class Rule, class V, Decay decay>
 void update(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
   const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
   const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
-  constexpr std::int64_t line = 64 / sizeof(V);
   constexpr std::int64_t few = 1 << 12;  // where further loops cost more than they gain
-  // The processor's own guesses end with the page. Past the end another thread's part begins, or the next tensor.
-  constexpr std::int64_t ahead = 4096 / sizeof(V);
   const std::int64_t first = end - begin < few ? end : line_start(elements.parameter(), begin);
-  const std::int64_t last = first + (end - first) / line * line;
-  for (std::int64_t i = first; i < last; i += line) {
-    elements.expect(i + ahead);
+  const std::int64_t last = first + (end - first) / lanes * lanes;
+  for (std::int64_t i = first; i < last; i += lanes) {
+    elements.expect_after(i);
 #pragma omp simd
-    for (std::int64_t k = 0; k < line; ++k) elements.call(rule, i + k);
+    for (std::int64_t j = 0; j < lanes; ++j) elements.call(rule, i + j);
   }
   const std::int64_t ends[][2] = {{begin, first}, {last, end}};
   for (const auto& [from, to] : ends) {
@@ -140,11 +141,18 @@ void measure(const Coefficients& coefficients, const Arrays& arrays, std::int64_
   const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
   const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
   const Measuring<Rule<V>> terms{rule};
+  struct Ahead {
+    const ElementsOf<Rule, V, decay>& elements;
+    std::int64_t start;
+
+    RAVINE_INLINE void operator()(std::int64_t i) const { elements.expect_after(start + i); }
+  };
   for (std::int64_t start = begin; start < end; start += elements_per_sum) {
     const std::int64_t left = end - start;
     LaneSums sums;
-    sums.add(left < elements_per_sum ? left : elements_per_sum,
-             [&](std::int64_t i, int j) { return elements.call(terms, start + i + j); });
+    sums.add(
+        left < elements_per_sum ? left : elements_per_sum,
+        [&](std::int64_t i, int j) { return elements.call(terms, start + i + j); }, Ahead{elements, start});
     arrays.sums[start / elements_per_sum] = sums.total();
   }
 }
