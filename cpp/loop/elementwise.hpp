@@ -58,7 +58,7 @@ class Elements<V, decay, std::index_sequence<state...>> {
   // Fetches what comes some time after the elements [i, i + lanes). The processor's own guesses end with the page. Past
   // the end another thread's part begins, or the next tensor.
   RAVINE_INLINE void expect_after(std::int64_t i) const {
-    constexpr std::uintptr_t distance = 4096, line = 64;
+    constexpr std::uintptr_t distance = 2048, line = 64;
     const std::uintptr_t arrays[] = {reinterpret_cast<std::uintptr_t>(parameter_),
                                      reinterpret_cast<std::uintptr_t>(gradient_),
                                      reinterpret_cast<std::uintptr_t>(states_[state])...};
