@@ -25,8 +25,8 @@ PRODUCTS = {
 }
 PARAMETERS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 30_000_000)
 SERIAL = "ravine_serial"
-# A loop's turn takes so many times as long as that of a step: its threads have slept, and for its first milliseconds the
-# scheduler may have them share a core.
+# A loop's turn takes so many times as long as that of a step: its threads have slept, and for its first milliseconds
+# the scheduler may have them share a core.
 LONGER = 20
 LOOPS = (NO_STEP, "ravine", "numpy_inplace", "numba", "torch_fused", "deepspeed")
 

@@ -109,7 +109,7 @@ template <template <class> class Rule, class V, Decay decay>
 void update(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
   const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
   const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
-  constexpr std::int64_t few = 1 << 12;  // where further loops cost more than they gain
+  constexpr std::int64_t few = 1 << 10;  // where further loops cost more than they gain
   const std::int64_t first = end - begin < few ? end : line_start(elements.parameter(), begin);
   const std::int64_t last = first + (end - first) / lanes * lanes;
   for (std::int64_t i = first; i < last; i += lanes) {

@@ -64,6 +64,12 @@ inline void for_lanes_keeping(std::int64_t n, std::uint16_t* words, const F& f, 
 
 inline bool kept(const std::uint16_t* words, std::int64_t i, int j) { return (words[i / lanes] & bit_of[j]) != 0; }
 
+// Adds up the first n lanes pair by pair, and leaves the sum in the first.
+inline void add_pairs(double* sum, std::int64_t n = lanes) {
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int j = 0; j < half && j + half < n; ++j) sum[j] += sum[j + half];
+}
+
 // A sum starts with the first lane; at last the lanes are added pair by pair.
 struct LaneSums {
   double first[lanes] = {};
@@ -92,11 +98,8 @@ struct LaneSums {
   }
 
   Two total() {
-    for (int half = lanes / 2; half > 0; half /= 2)
-      for (int j = 0; j < half; ++j) {
-        first[j] += first[j + half];
-        second[j] += second[j + half];
-      }
+    add_pairs(first);
+    add_pairs(second);
     return {first[0], second[0]};
   }
 };
@@ -111,8 +114,7 @@ double lane_sum(std::int64_t n, const Term& term) {
   } else {
     for (std::int64_t i = 0; i < n; ++i) sum[i] = term(i);
   }
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int j = 0; j < half && j + half < n; ++j) sum[j] += sum[j + half];
+  add_pairs(sum, n);
   return sum[0];
 }
 
