@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from ravine._figures import BLACK, HEADING, LINE_STYLES, MUTED, new_figure, save
 from ravine.benchmark import workloads
 
 from .measure import SERIAL
-from .tables import TITLES, Results, Row, limit_part, title
+from .tables import TITLES, Results, Row, limit_part, ravine_seconds, title
 from .worker import LIMIT, NO_STEP
 
 if TYPE_CHECKING:
@@ -101,15 +100,11 @@ def _lines(axes: Axes, points: dict[str, list[tuple[float, float]]]) -> None:
 
 
 def _times(axes: Axes, rows: Sequence[Row]) -> None:
-    points: dict[str, list[tuple[float, float]]] = {"ravine": []}
+    points: dict[str, list[tuple[float, float]]] = {
+        "ravine": [(workloads.count(name), seconds) for name, seconds in ravine_seconds(rows).items()]
+    }
     for row in rows:
-        count = workloads.count(row["workload"])
-        points["ravine"].append((count, row["ravine_seconds"]))
-        points.setdefault(row["peer"], []).append((count, row["seconds"]))
-    times: dict[float, list[float]] = {}
-    for parameters, seconds in points["ravine"]:  # one for each peer it was compared with
-        times.setdefault(parameters, []).append(seconds)
-    points["ravine"] = [(parameters, statistics.median(several)) for parameters, several in times.items()]
+        points.setdefault(row["peer"], []).append((workloads.count(row["workload"]), row["seconds"]))
     _lines(axes, points)
     axes.set_yscale("log")
     axes.set_ylabel("seconds a step")
