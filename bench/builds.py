@@ -19,27 +19,22 @@ from ravine import config
 from ravine.benchmark.cases import CASES
 from ravine.benchmark.command import workload_name
 from ravine.benchmark.session import readable
-from ravine.benchmark.timing import interleaved, ratios
+from ravine.benchmark.timing import interleaved, quartiles
 
 RULES = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "lion")
 WORKLOADS = ("mlp_tiny", "mnist_mlp", "flat:1000000", "resnet50")
 
-# A line of three words makes a step of a rule, a workload and a dtype; a number says how often to do it.
+# A line says what to measure from then on: a rule, a workload, its dtype, and how long. An empty one takes a turn.
 _PROGRAM = """
-import sys, time
+import sys
 from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES
+from ravine.benchmark.timing import repeated
 for line in sys.stdin:
-    rule, *task = line.split()
-    if task:
-        step = CASES[rule].ravine(*workloads.make(*task))
-        step()  # plans are made, memory is touched for the first time
-    step()
-    count = 1 if task else int(rule)
-    begin = time.perf_counter()
-    for _ in range(count):
-        step()
-    print((time.perf_counter() - begin) / count, flush=True)
+    if task := line.split():
+        rule, workload, dtype, seconds = task
+        measure = repeated(CASES[rule].ravine(*workloads.make(workload, dtype)), float(seconds))
+    print(measure(), flush=True)
 """
 
 
@@ -63,8 +58,8 @@ class Build:
     ) -> None:
         self._process.communicate()
 
-    def seconds(self, task: str) -> float:
-        """Return the time of a step of what the program is told."""
+    def measure(self, task: str = "") -> float:
+        """Return the time of a step of the task, which is the one before where none is given."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{task}\n")
@@ -82,20 +77,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--threads", type=int, default=config.get_num_threads())
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.02, help="the length of a turn, or a single step")
+    parser.add_argument("--seconds", type=float, default=0.02, help="the least length of a turn")
     arguments = parser.parse_args(argv)
     print(f"{'':32}{'before':>10}{'after':>10}{'after / before':>17}")
     with Build(arguments.before, arguments.threads) as before, Build(arguments.after, arguments.threads) as after:
         for workload in arguments.workloads:
             for rule in arguments.rules:
-                first = [build.seconds(f"{rule} {workload} {arguments.dtype}") for build in (before, after)]
-                count = str(max(1, int(arguments.seconds / max(first))))
-                times = interleaved(
-                    {"before": lambda n=count: before.seconds(n), "after": lambda n=count: after.seconds(n)},  # type: ignore[misc]
-                    arguments.rounds,
-                    settle=False,
-                )
-                lower, median, upper = statistics.quantiles(ratios(times["after"], times["before"]), n=4)
+                for build in (before, after):
+                    build.measure(f"{rule} {workload} {arguments.dtype} {arguments.seconds}")
+                times = interleaved({"before": before.measure, "after": after.measure}, arguments.rounds, settle=False)
+                lower, median, upper = quartiles(times["after"], times["before"])
                 line = f"{workload + ' ' + rule:32}"
                 line += "".join(f"{readable(statistics.median(seen)):>10}" for seen in times.values())
                 print(f"{line}{median:10.3f} ({lower:.3f} to {upper:.3f})", flush=True)

@@ -15,5 +15,11 @@ RAVINE_INLINE void prefetch(std::uintptr_t address) { __builtin_prefetch(reinter
 RAVINE_INLINE void prefetch(std::uintptr_t) {}
 #endif
 
+// The cache lines of so many bytes.
+RAVINE_INLINE void prefetch_lines(std::uintptr_t address, std::uintptr_t bytes) {
+  constexpr std::uintptr_t line = 64;
+  for (std::uintptr_t at = 0; at < bytes; at += line) prefetch(address + at);
+}
+
 }  // namespace
 }  // namespace ravine

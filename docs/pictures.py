@@ -8,8 +8,8 @@ Needs the package with its extra: pip install "ravine[plot]".
 import sys
 from pathlib import Path
 
-from PIL import Image
 from ravine import plot
+from ravine._figures import reduce_colours
 from ravine.demo import saddle
 from ravine.demo.schedules import GALLERY, STEPS
 from ravine.plot.command import construct, new_optimizer
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
         figure = plot.schedule(made, STEPS, metrics=example.metrics, title=title, size=(6.4, height))
         path = schedules / f"{example.name}.png"
         figure.savefig(path, dpi=72)
-        Image.open(path).convert("RGB").quantize(32).save(path, optimize=True)
+        reduce_colours(path)
     (saddle.at_the_saddle() + saddle.in_the_ravine()).save(folder / "saddle.gif", frames=60, fps=12, dpi=56)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ravine import config
-from ravine.benchmark.timing import interleaved, ratios
+from ravine.benchmark.timing import interleaved, quartiles
 
 from . import PEERS
 from .worker import LIMIT, NO_STEP, Contender, Elsewhere, Here, PeerError, Task, environment
@@ -48,7 +48,7 @@ class Ratio:
     @classmethod
     def of(cls, times: list[float], others: list[float]) -> Ratio:
         """Return the ratio of two contenders' times, round by round."""
-        lower, median, upper = statistics.quantiles(ratios(times, others), n=4, method="inclusive")
+        lower, median, upper = quartiles(times, others)
         return cls(median, lower, upper)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ravine._figures import BLACK, HEADING, LINE_STYLES, MUTED, new_figure, save, style
+from ravine._figures import BLACK, HEADING, LINE_STYLES, MUTED, new_figure, reduce_colours, save, style
 from ravine.benchmark import workloads
 
 from .measure import SERIAL
@@ -70,8 +70,6 @@ def draw(results: Results, folder: Path) -> list[Picture]:
 
 def _save(picture: Picture, rows: Sequence[Row], key: str, panel: Callable[[Axes, Sequence[Row]], None]) -> Picture:
     """Write a picture with a panel for each value of a key."""
-    from PIL import Image  # noqa: PLC0415  (comes with matplotlib, an extra)
-
     values = list(dict.fromkeys(row[key] for row in rows))
     with style():
         figure = new_figure(1.2 + 4.8 * len(values), 4.8)
@@ -84,8 +82,7 @@ def _save(picture: Picture, rows: Sequence[Row], key: str, panel: Callable[[Axes
         handles, labels = row_of_axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center")
         save(figure, picture.path)
-    with Image.open(picture.path) as image:  # lines in a dozen colours
-        image.convert("RGB").quantize(32).save(picture.path, optimize=True)
+    reduce_colours(picture.path)
     return picture
 
 

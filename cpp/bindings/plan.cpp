@@ -115,9 +115,19 @@ class PyPlan {
       applied_[group].emplace_back(py::reinterpret_borrow<py::object>(name), py::reinterpret_borrow<py::object>(value));
   }
 
+  // The positions of the groups whose hyper-parameters are not those that were set.
+  std::vector<int> stale(py::handle param_groups) const {
+    const auto groups = py::reinterpret_steal<py::object>(PySequence_Fast(param_groups.ptr(), "expected a sequence"));
+    if (!groups) throw py::error_already_set();
+    std::vector<int> found;
+    for (py::ssize_t group = 0; group < PySequence_Fast_GET_SIZE(groups.ptr()); ++group)
+      if (!is_applied(std::size_t(group), PySequence_Fast_GET_ITEM(groups.ptr(), group))) found.push_back(int(group));
+    return found;
+  }
+
   // Makes a step, or returns false, having done nothing, where a group's hyper-parameters are not those that were set.
   bool step(const py::sequence& gradients, py::handle param_groups) {
-    if (!param_groups.is_none() && !are_applied(param_groups)) return false;
+    if (!param_groups.is_none() && !stale(param_groups).empty()) return false;
     if (!bound_) find_written();
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
     const std::size_t given = items.size();
@@ -156,17 +166,12 @@ class PyPlan {
     const Pinned* array;
   };
 
-  bool are_applied(py::handle param_groups) const {
-    if (!PyList_Check(param_groups.ptr()) || std::size_t(PyList_GET_SIZE(param_groups.ptr())) != applied_.size())
-      return false;
-    for (std::size_t group = 0; group < applied_.size(); ++group) {
-      const py::handle hyper = PyList_GET_ITEM(param_groups.ptr(), py::ssize_t(group));
-      if (applied_[group].empty() || !PyDict_Check(hyper.ptr())) return false;
-      for (const auto& [name, value] : applied_[group]) {
-        PyObject* const now = PyDict_GetItemWithError(hyper.ptr(), name.ptr());
-        if (PyErr_Occurred()) throw py::error_already_set();
-        if (!now || (now != value.ptr() && !py::reinterpret_borrow<py::object>(now).equal(value))) return false;
-      }
+  bool is_applied(std::size_t group, py::handle hyper) const {
+    if (group >= applied_.size() || applied_[group].empty() || !PyDict_Check(hyper.ptr())) return false;
+    for (const auto& [name, value] : applied_[group]) {
+      PyObject* const now = PyDict_GetItemWithError(hyper.ptr(), name.ptr());
+      if (PyErr_Occurred()) throw py::error_already_set();
+      if (!now || (now != value.ptr() && !py::reinterpret_borrow<py::object>(now).equal(value))) return false;
     }
     return true;
   }
@@ -278,6 +283,7 @@ void register_plan(py::module_& module) {
       .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("scalars"))
       .def("set", &PyPlan::set, py::arg("group"), py::arg("hyper"), py::arg("decoupled"), py::arg("maximize"),
            py::arg("source"))
+      .def("stale", &PyPlan::stale, py::arg("param_groups"))
       .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups") = py::none());
 }
 

@@ -58,13 +58,12 @@ class Elements<V, decay, std::index_sequence<state...>> {
   // Fetches what comes some time after the elements [i, i + lanes). The processor's own guesses end with the page. Past
   // the end another thread's part begins, or the next tensor.
   RAVINE_INLINE void expect_after(std::int64_t i) const {
-    constexpr std::uintptr_t distance = 2048, line = 64;
+    constexpr std::uintptr_t distance = 2048;
     const std::uintptr_t arrays[] = {reinterpret_cast<std::uintptr_t>(parameter_),
                                      reinterpret_cast<std::uintptr_t>(gradient_),
                                      reinterpret_cast<std::uintptr_t>(states_[state])...};
     for (const std::uintptr_t array : arrays)
-      for (std::uintptr_t k = 0; k < lanes * sizeof(V); k += line)
-        prefetch(array + std::uintptr_t(i) * sizeof(V) + distance + k);
+      prefetch_lines(array + std::uintptr_t(i) * sizeof(V) + distance, lanes * sizeof(V));
   }
 
   // Calls f for element i, and stores what f takes by reference. Only what writes the parameter shrinks it first.
@@ -141,7 +140,7 @@ void measure(const Coefficients& coefficients, const Arrays& arrays, std::int64_
   const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
   const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
   const Measuring<Rule<V>> terms{rule};
-  struct Ahead {
+  struct Expecting {  // unlike a lambda's, its call can be inlined early: see prefetch.hpp
     const ElementsOf<Rule, V, decay>& elements;
     std::int64_t start;
 
@@ -152,7 +151,7 @@ void measure(const Coefficients& coefficients, const Arrays& arrays, std::int64_
     LaneSums sums;
     sums.add(
         left < elements_per_sum ? left : elements_per_sum,
-        [&](std::int64_t i, int j) { return elements.call(terms, start + i + j); }, Ahead{elements, start});
+        [&](std::int64_t i, int j) { return elements.call(terms, start + i + j); }, Expecting{elements, start});
     arrays.sums[start / elements_per_sum] = sums.total();
   }
 }

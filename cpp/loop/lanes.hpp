@@ -24,11 +24,10 @@ struct Ahead {
 
   RAVINE_INLINE void operator()(std::int64_t i) const {
     constexpr std::int64_t distance = 4096 / sizeof(V);
-    constexpr std::int64_t line = 64 / sizeof(V);
     const std::int64_t from = i + distance < n ? i + distance : i + distance - n + next;
     for (const V* array : arrays)
-      for (std::int64_t k = 0; k < lanes; k += line)
-        if (array) prefetch(reinterpret_cast<std::uintptr_t>(array) + std::uintptr_t(from + k) * sizeof(V));
+      if (array)
+        prefetch_lines(reinterpret_cast<std::uintptr_t>(array) + std::uintptr_t(from) * sizeof(V), lanes * sizeof(V));
   }
 };
 

@@ -18,7 +18,6 @@ constexpr std::int64_t elements_together = 512;
 // the processor sees coming.
 constexpr std::int64_t rows_ahead = 2;
 constexpr std::uintptr_t bytes_ahead = 512;
-constexpr std::uintptr_t line = 64;
 
 // Threads share sums out in parts of this many elements, or more where there would be too many.
 constexpr std::int64_t elements_per_part = 1 << 13;
@@ -27,7 +26,7 @@ constexpr std::int64_t elements_per_part = 1 << 13;
 template <class V>
 RAVINE_INLINE void expect(const V* row, std::int64_t length) {
   const std::uintptr_t bytes = std::min(bytes_ahead, std::uintptr_t(length) * sizeof(V));
-  for (std::uintptr_t at = 0; at < bytes; at += line) prefetch(reinterpret_cast<std::uintptr_t>(row) + at);
+  prefetch_lines(reinterpret_cast<std::uintptr_t>(row), bytes);
 }
 
 template <class V>

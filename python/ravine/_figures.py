@@ -76,6 +76,14 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight", pad_inches=0.15)
 
 
+def reduce_colours(path: Path, colours: int = 32) -> None:
+    """Write a picture again with so few colours, which is enough for lines and makes a small file."""
+    from PIL import Image  # noqa: PLC0415  (comes with matplotlib, an extra)
+
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(colours).save(path, optimize=True)
+
+
 def why_not_writable(path: Path, suffixes: Sequence[str] = SUFFIXES) -> str | None:
     """Return what is wrong with a name for the picture, or None."""
     if path.suffix.lower() not in suffixes:

@@ -110,6 +110,12 @@ def ratios(times: list[float], others: list[float]) -> list[float]:
     return [a / b for a, b in zip(times, others, strict=True)]
 
 
+def quartiles(times: list[float], others: list[float]) -> tuple[float, float, float]:
+    """Return the quartiles, over the rounds, of one contender's time divided by another's; the second is the median."""
+    lower, median, upper = statistics.quantiles(ratios(times, others), n=4, method="inclusive")
+    return lower, median, upper
+
+
 def median_ratio(times: list[float], others: list[float]) -> float:
     """Return the median, over the rounds, of one contender's time divided by another's."""
     return statistics.median(ratios(times, others))

@@ -109,15 +109,15 @@ class Muon(Optimizer):
     def _room(self, i: int, name: str) -> Array:
         return self._directions[i]
 
-    def _apply(self, plan: _core.Plan, index: int) -> None:
-        super()._apply(plan, index)
-        hyper = dict(zip(self._checks, self._applied[index], strict=True))
+    def _apply(self, plan: _core.Plan, index: int) -> dict[str, Any]:
+        hyper = super()._apply(plan, index)
         rule = "muon_direction_nesterov" if hyper["nesterov"] else "muon_direction"
         if rule != self._before_bound[index]:
             for i in self._members_of(index):
                 self._before.bind(i, rule, [self._arrays[i]["momentum_buffer"]], [])
             self._before_bound[index] = rule
         self._before.set(index, numbers_of(hyper, "momentum", weight_decay=0.0), False, hyper["maximize"], hyper)
+        return hyper
 
     def _update(self, plan: _core.Plan, gradients: Sequence[Any], param_groups: list[Group] | None = None) -> bool:
         if not self._before.step(gradients, param_groups):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -95,14 +94,12 @@ class Optimizer:
     def _make_transient(self) -> None:
         """Make what is neither copied nor pickled."""
         self._make_hooks()
-        self._read: Callable[[Group], tuple[Any, ...]] = operator.itemgetter(*self._checks)
         self._plan: _core.Plan | None = None
         self._params: list[Any] = []
         self._takes_lists = False  # whether a list of gradients can go on as it is
         self._bare: list[int] = []  # those that came as plain arrays
         self._foreign: list[int] = []  # those that may rebind their .data
         self._bound: list[str] = []  # the rule of each group in the plan
-        self._applied: list[tuple[Any, ...]] = []  # its hyper-parameters there, checked
 
     def _make_hooks(self) -> None:
         """Make the lock and the hooks, which every optimizer has."""
@@ -259,9 +256,8 @@ class Optimizer:
         plan = self._plan or self._make_plan()
         gradients = grads if self._takes_lists and type(grads) is list else self._gradients(grads)
         if not self._update(plan, gradients, self.param_groups):
-            for index, group in enumerate(self.param_groups):
-                if self._read(group) != self._applied[index]:
-                    self._apply(plan, index)
+            for index in plan.stale(self.param_groups):
+                self._apply(plan, index)
             self._update(plan, gradients)
         self._has_stepped = True
         return result
@@ -344,7 +340,6 @@ class Optimizer:
         self._plan = self._new_plan([m.array for m in self._members], self._steps)
         self._sort_members()
         self._bound = [""] * len(self.param_groups)
-        self._applied = [()] * len(self.param_groups)
         return self._plan
 
     def _sort_members(self) -> None:
@@ -354,8 +349,8 @@ class Optimizer:
         self._foreign = [i for i, m in enumerate(self._members) if not isinstance(m.param, Parameter)]
         self._takes_lists = len(self.param_groups) == 1 and not self._foreign
 
-    def _apply(self, plan: _core.Plan, index: int) -> None:
-        """Give the plan a group's hyper-parameters, and its rule where they changed that."""
+    def _apply(self, plan: _core.Plan, index: int) -> dict[str, Any]:
+        """Give the plan a group's hyper-parameters, and its rule where they changed that. Return them, checked."""
         hyper = self._checked(self.param_groups[index], index)
         rule = self._rule(hyper)
         if rule.name != self._bound[index]:
@@ -364,7 +359,7 @@ class Optimizer:
                 plan.bind(i, name, self._states_for(i, name, hyper), self._scalars_for(i, index, name))
             self._bound[index] = rule.name
         plan.set(index, rule.hyper, rule.decoupled, hyper["maximize"], hyper)
-        self._applied[index] = tuple(hyper.values())
+        return hyper
 
     def _states_for(self, i: int, rule: str, hyper: Mapping[str, Any]) -> list[Array]:
         """Return the state arrays that a rule needs for a parameter, making those that are missing."""
