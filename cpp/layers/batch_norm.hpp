@@ -55,7 +55,7 @@ struct Run {
 
   // The terms of the sums over element i + j.
   template <BatchNormPass pass, Fused fused>
-  Two terms(std::int64_t i, int j) const {
+  SumPair terms(std::int64_t i, int j) const {
     const double deviation = double(x[i + j]) - about[i + j];
     if constexpr (pass == BatchNormPass::moments) return {deviation, deviation * deviation};
     const double g = double(gated<fused>(i, j));
@@ -174,10 +174,10 @@ void add_columns(const BatchNormBlock& block) {
       for_lanes(
           n,
           [=](std::int64_t i, int j) {
-            Two sums{first[i + j], second[i + j]};
-            const auto add_one = [&sums](Two two) {
-              sums.first += two.first;
-              sums.second += two.second;
+            SumPair sums{first[i + j], second[i + j]};
+            const auto add_one = [&sums](SumPair pair) {
+              sums.first += pair.first;
+              sums.second += pair.second;
             };
             (add_one(runs.template terms<pass, fused>(left + i, j)), ...);
             first[i + j] = sums.first;
@@ -212,7 +212,7 @@ void batch_norm(const BatchNormBlock& block) {
             run.template ahead<pass>(0, run.n, run.next));
       }
     for (std::int64_t channel = 0; channel < block.channels; ++channel) {
-      const Two total = of_channel[channel].total();
+      const SumPair total = of_channel[channel].total();
       block.first[channel] = total.first;
       block.second[channel] = total.second;
     }
@@ -242,8 +242,8 @@ inline void fold(const double* first, const double* second, std::int64_t channel
     LaneSums sums;
     const double* a = first + channel * length;
     const double* b = second + channel * length;
-    sums.add(length, [=](std::int64_t i, int j) { return Two{a[i + j], b[i + j]}; });
-    const Two total = sums.total();
+    sums.add(length, [=](std::int64_t i, int j) { return SumPair{a[i + j], b[i + j]}; });
+    const SumPair total = sums.total();
     first_total[channel] += total.first;
     second_total[channel] += total.second;
   }

@@ -25,7 +25,7 @@ constexpr int lanes = 16;  // how many partial sums a sum has, and how many bits
 constexpr std::int64_t elements_per_sum = 1 << 12;
 
 // A pair of sums over the same elements.
-struct Two {
+struct SumPair {
   double first, second;
 };
 
@@ -50,7 +50,7 @@ struct Arrays {
   void* parameter;
   const void* gradient;
   void* states[max_states];
-  Two* sums;  // of each block, where the rule takes sums
+  SumPair* sums;  // of each block, where the rule takes sums
   Factoring factoring;
 };
 

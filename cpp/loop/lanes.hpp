@@ -74,7 +74,7 @@ struct LaneSums {
   double first[lanes] = {};
   double second[lanes] = {};
 
-  // Adds terms(i, j), a Two, for the elements i + j of [0, n).
+  // Adds terms(i, j), a SumPair, for the elements i + j of [0, n).
   template <class Terms, class... Ahead>
   void add(std::int64_t n, const Terms& terms, const Ahead&... ahead) {
     double a[lanes], b[lanes];  // which the compiler keeps in registers
@@ -85,9 +85,9 @@ struct LaneSums {
     for_lanes(
         n,
         [&](std::int64_t i, int j) {
-          const Two two = terms(i, j);
-          a[j] += two.first;
-          b[j] += two.second;
+          const SumPair pair = terms(i, j);
+          a[j] += pair.first;
+          b[j] += pair.second;
         },
         ahead...);
     for (int j = 0; j < lanes; ++j) {
@@ -96,7 +96,7 @@ struct LaneSums {
     }
   }
 
-  Two total() {
+  SumPair total() {
     add_pairs(first);
     add_pairs(second);
     return {first[0], second[0]};

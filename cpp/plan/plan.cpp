@@ -135,16 +135,16 @@ void Plan::run() {
 
 // Adds up the sums of the blocks, and lets the rules decide by them.
 void Plan::decide() {
-  const auto add = [](Two& to, const Two& more) {
+  const auto add = [](SumPair& to, const SumPair& more) {
     to.first += more.first;
     to.second += more.second;
   };
   const auto total_of = [&](const Tensor& tensor) {
-    Two total{0, 0};
-    for (const Two& sum : tensor.sums) add(total, sum);
+    SumPair total{0, 0};
+    for (const SumPair& sum : tensor.sums) add(total, sum);
     return total;
   };
-  std::fill(group_sums_.begin(), group_sums_.end(), Two{0, 0});
+  std::fill(group_sums_.begin(), group_sums_.end(), SumPair{0, 0});
   for (const Job& job : jobs_)
     if (rule_table()[job.tensor->rule].sums_over_group) add(group_sums_[job.tensor->group], total_of(*job.tensor));
   auto own = own_.begin();
@@ -152,7 +152,7 @@ void Plan::decide() {
     const Tensor& tensor = *job.tensor;
     const RuleInfo& rule = rule_table()[tensor.rule];
     if (!rule.decide) continue;
-    const Two sums = rule.sums_over_group ? group_sums_[tensor.group] : total_of(tensor);
+    const SumPair sums = rule.sums_over_group ? group_sums_[tensor.group] : total_of(tensor);
     rule.decide(sums, double(tensor.size), job.after.data(), (own++)->rule);
   }
 }

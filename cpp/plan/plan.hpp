@@ -23,7 +23,7 @@ class Plan {
     int group = 0;
     int rule = -1;
     std::int64_t block = 1;  // threads share the tensor out in multiples of this; in elements
-    std::vector<Two> sums;
+    std::vector<SumPair> sums;
     std::vector<double> means;  // room for the sums and means along a factored tensor's rows and columns
   };
 
@@ -79,7 +79,7 @@ class Plan {
   std::vector<Step> shared_;
   std::vector<Job> jobs_;
   std::vector<Coefficients> own_;
-  std::vector<Two> group_sums_;
+  std::vector<SumPair> group_sums_;
   bool has_moments_ = false, has_sums_ = false, has_updates_ = false;
   std::vector<std::int64_t> starts_;  // of each job in the run of all elements
   std::int64_t total_ = 0;

@@ -21,7 +21,7 @@ void prepare(const Hyper& hyper, double t, double* scalars, double* coefficients
 }
 
 template <template <class> class Rule>
-void decide(Two sums, double n, double* scalars, double* coefficients) {
+void decide(SumPair sums, double n, double* scalars, double* coefficients) {
   Rule<double> rule;
   std::memcpy(&rule, coefficients, sizeof rule);
   rule.decide(sums, n, scalars);

@@ -16,7 +16,7 @@ struct RuleInfo {
   // Takes the scalars that the step before left, and leaves those of this one.
   void (*prepare)(const Hyper&, double t, double* scalars, double* coefficients);
   // Changes scalars and coefficients once the sums over n elements are known; null where the rule takes none.
-  void (*decide)(Two sums, double n, double* scalars, double* coefficients);
+  void (*decide)(SumPair sums, double n, double* scalars, double* coefficients);
   bool is_sparse;  // whether rows without a gradient can be left out
   bool sums_over_group;
   bool is_factored;

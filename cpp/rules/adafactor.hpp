@@ -28,14 +28,14 @@ struct Adafactor {
 
   V scaled(V g, V v) const { return g / sqrt_(max_(least() * least(), v)); }
 
-  Two terms(V p, V u) const { return {double(p) * double(p), double(u) * double(u)}; }
+  SumPair terms(V p, V u) const { return {double(p) * double(p), double(u) * double(u)}; }
 
-  Two measure(V p, V g, V& v) const {
+  SumPair measure(V p, V g, V& v) const {
     average(g * g, v);
     return terms(p, scaled(g, v));
   }
 
-  void decide(Two sums, double n, double* /*carried*/) {
+  void decide(SumPair sums, double n, double* /*carried*/) {
     step *= max_(std::sqrt(sums.first / n), eps2) / max_(std::sqrt(sums.second / n) / d, 1.);
   }
 

@@ -37,7 +37,7 @@ struct Prodigy : Means<V> {
             t == 1 ? 1. : 0.};
   }
 
-  Two measure(V p, V g, V& m, V& v, V& s, V& o) const {
+  SumPair measure(V p, V g, V& m, V& v, V& s, V& o) const {
     o = first != 0 ? p : o;
     this->mean(d * g, m);
     this->mean_square(d * g, v);
@@ -45,7 +45,7 @@ struct Prodigy : Means<V> {
     return {double(weight * g) * double(o - p), double(abs_(s))};
   }
 
-  void decide(Two sums, double /*n*/, double* carried) {
+  void decide(SumPair sums, double /*n*/, double* carried) {
     carried[1] = beta3 * carried[1] + sums.first;
     if (sums.second > 0) carried[0] = max_(d_coef * carried[1] / sums.second, carried[0]);
     eps *= carried[0];
@@ -70,14 +70,14 @@ struct Swats {
 
   static Swats prepare(const Hyper& h, double t, double* /*carried*/) { return {Adam<V>::prepare(h, t), h.tolerance}; }
 
-  Two measure(V& p, V g, V& m, V& v) const {
+  SumPair measure(V& p, V g, V& m, V& v) const {
     adam.average(g, m, v);
     const V u = adam.update(m, v);
     p -= u;
     return {double(u) * double(u), double(u) * double(g)};
   }
 
-  void decide(Two sums, double /*n*/, double* carried) {
+  void decide(SumPair sums, double /*n*/, double* carried) {
     if (!(sums.second > 0)) return;
     const bool first = carried[1] == 0;
     const double gamma = sums.first / sums.second;

@@ -8,14 +8,14 @@ namespace ravine {
 namespace {  // see rules.hpp
 
 // |p| / (|u| + eps) of the sums of squares; 1 where either norm is 0.
-inline double trust_ratio(Two squares, double coefficient, double eps) {
+inline double trust_ratio(SumPair squares, double coefficient, double eps) {
   const double of_parameter = std::sqrt(squares.first);
   const double of_update = std::sqrt(squares.second);
   return of_parameter == 0 || of_update == 0 ? 1 : coefficient * of_parameter / (of_update + eps);
 }
 
 template <class V>
-Two squares(V a, V b) {
+SumPair squares(V a, V b) {
   return {double(a) * double(a), double(b) * double(b)};
 }
 
@@ -29,9 +29,9 @@ struct Lars {
 
   static Lars prepare(const Hyper& h, double /*t*/) { return {h.lr, h.momentum, h.trust_coefficient, h.eps}; }
 
-  Two measure(V p, V g, V /*b*/) const { return squares(p, g); }
+  SumPair measure(V p, V g, V /*b*/) const { return squares(p, g); }
 
-  void decide(Two sums, double /*n*/, double* /*carried*/) { lr *= trust_ratio(sums, trust_coefficient, eps); }
+  void decide(SumPair sums, double /*n*/, double* /*carried*/) { lr *= trust_ratio(sums, trust_coefficient, eps); }
 
   void operator()(V& p, V g, V& b) const {
     b = momentum * b + lr * g;
@@ -69,12 +69,12 @@ struct Lamb : Adam<V> {
 
   V direction(V p, V m, V v) const { return this->update(m, v) + decay * p; }
 
-  Two measure(V p, V g, V& m, V& v) const {
+  SumPair measure(V p, V g, V& m, V& v) const {
     this->average(g, m, v);
     return squares(p, direction(p, m, v));
   }
 
-  void decide(Two sums, double /*n*/, double* /*carried*/) { lr *= trust_ratio(sums, 1, 0); }
+  void decide(SumPair sums, double /*n*/, double* /*carried*/) { lr *= trust_ratio(sums, 1, 0); }
 
   void operator()(V& p, V /*g*/, V m, V v) const { p -= lr * direction(p, m, v); }
 };
