@@ -65,7 +65,7 @@ class Case:
         matrices: whether it takes nothing else; other arrays are then seen as matrices, (first axis, all others).
     """
 
-    optimizer: type[optim.Optimizer]
+    optimizer: type[Any]
     states: int
     options: Mapping[str, Any] = field(default_factory=dict)
     exact: bool = True
@@ -90,7 +90,8 @@ class Case:
     @property
     def hyper(self) -> Mapping[str, Any]:
         """The hyper-parameters, as in an optimizer's `defaults`."""
-        return self.optimizer(self._shaped([np.zeros(1)]), **self.options).defaults
+        hyper: Mapping[str, Any] = self.optimizer(self._shaped([np.zeros(1)]), **self.options).defaults
+        return hyper
 
     @property
     def in_torch(self) -> bool:

@@ -8,6 +8,11 @@ from typing import Any
 from ravine._arrays import as_array, describe
 
 
+def group_prefix(owner: str, group: int) -> str:
+    """Return how a message about a group begins."""
+    return f"{owner}: " if group == 0 else f"{owner}: param_groups[{group}]: "
+
+
 def _is_single(value: object) -> bool:
     return hasattr(value, "grad") or as_array(value) is not None
 

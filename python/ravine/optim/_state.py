@@ -1,53 +1,58 @@
-"""The parameters of an optimizer and the arrays it keeps beside them."""
+"""The state of an optimizer: what it keeps beside its parameters, to look at and to save."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from ravine._arrays import address
+from ravine.optim._parameters import Parameters, Record
 
 Array = np.ndarray[Any, Any]
+StateOf = Callable[[Record], dict[str, Any]]
 
 _PAGE = 4096
-
-
-class Member(NamedTuple):
-    """A parameter of an optimizer."""
-
-    param: Any  # a Parameter, or any object with .data and .grad
-    array: Array
-    name: str | None
-    keyed: bool  # whether the name came with it as a key, and so must differ from others
-    label: str  # how error messages call it
-    bare: bool  # whether it came as a plain array, which carries no gradient
 
 
 class StateView(Mapping[Any, Mapping[str, Any]]):
     """The state of each parameter that has stepped, looked up by the parameter, or the array, itself."""
 
-    def __init__(self, members: list[Member], state_of: Callable[[int], dict[str, Any]]) -> None:
-        self._members = members
+    def __init__(self, records: Sequence[Record], state_of: StateOf) -> None:
+        self._records = records
         self._state_of = state_of
 
     def __getitem__(self, key: object) -> Mapping[str, Any]:
-        for i, member in enumerate(self._members):
-            if key is member.param or key is member.array:
-                return MappingProxyType(self._state_of(i))
+        for record in self._records:
+            if key is record.param or key is record.array:
+                return MappingProxyType(self._state_of(record))
         raise KeyError("no parameter of this optimizer is that object")
 
     def __iter__(self) -> Iterator[Any]:
-        return (member.param for i, member in enumerate(self._members) if self._state_of(i))
+        return (record.param for record in self._records if self._state_of(record))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __repr__(self) -> str:
         return repr({param: dict(self[param]) for param in self})
+
+
+def saved_state(parameters: Parameters, param_groups: Sequence[Mapping[str, Any]], state_of: StateOf) -> dict[str, Any]:
+    """Return the state and the groups in torch's form: parameters by their positions, arrays copied."""
+    states = {i: state for i, record in enumerate(parameters.records) if (state := state_of(record))}
+    return {
+        "state": {
+            i: {key: value.copy(order="K") if isinstance(value, np.ndarray) else value for key, value in state.items()}
+            for i, state in states.items()
+        },
+        "param_groups": [
+            {**group, "params": list(parameters.positions(index))} for index, group in enumerate(param_groups)
+        ],
+    }
 
 
 def new_like(array: Array, values: float | Array, place: int, shape: tuple[int, ...]) -> Array:
@@ -60,9 +65,9 @@ def new_like(array: Array, values: float | Array, place: int, shape: tuple[int, 
     size = math.prod(shape)
     large = size * array.itemsize > _PAGE
     # Memory of zeros that nobody has touched yet costs nothing.
-    room = np.zeros(size + (_PAGE // array.itemsize if large else 0), array.dtype)
-    offset = (address(array) + place * 17 * 64 - address(room)) % _PAGE // array.itemsize if large else 0
-    result: Array = room[offset : offset + size].reshape(shape, order=order)
+    memory = np.zeros(size + (_PAGE // array.itemsize if large else 0), array.dtype)
+    offset = (address(array) + place * 17 * 64 - address(memory)) % _PAGE // array.itemsize if large else 0
+    result: Array = memory[offset : offset + size].reshape(shape, order=order)
     if not isinstance(values, float) or values != 0:
         result[...] = values
     return result

@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class AdaBelief(Optimizer):
+class AdaBelief(RuleOptimizer):
     """Adam that takes large steps where the gradient is as its mean foretold: AdaBelief, as in optax.
 
         m <- beta1 m + (1 - beta1) g;   s <- beta2 s + (1 - beta2) (g - m)^2 + eps_root

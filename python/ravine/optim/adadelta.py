@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, unit
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class Adadelta(Optimizer):
+class Adadelta(RuleOptimizer):
     """Steps of the size of earlier steps, from two running mean squares: `torch.optim.Adadelta`.
 
         v <- rho v + (1 - rho) g^2

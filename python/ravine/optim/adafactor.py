@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ravine._hyper import at_least_one, epsilons, flag, non_negative, non_positive
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 Array = np.ndarray[Any, Any]
 
 
-class Adafactor(Optimizer):
+class Adafactor(RuleOptimizer):
     """Adaptive steps that need nearly no memory: one number for each row and column of a matrix.
 
         w = t^beta2_decay

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class Adagrad(Optimizer):
+class Adagrad(RuleOptimizer):
     """A learning rate for each element, falling with the sum of its squared gradients: `torch.optim.Adagrad`.
 
         s <- s + g^2

@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class Adamax(Optimizer):
+class Adamax(RuleOptimizer):
     """Adam with the greatest recent gradient in place of the root mean square: `torch.optim.Adamax`.
 
         m <- beta1 m + (1 - beta1) g;   u <- max(beta2 u, |g| + eps)

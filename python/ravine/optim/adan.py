@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, three_betas
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class Adan(Optimizer):
+class Adan(RuleOptimizer):
     """Adam with Nesterov's momentum from the change of the gradient: Adan.
 
         m <- beta1 m + (1 - beta1) g;   a <- beta2 a + (1 - beta2) d,   d = g - g' (0 at first)

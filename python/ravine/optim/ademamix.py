@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, three_betas, whole
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class AdEMAMix(Optimizer):
+class AdEMAMix(RuleOptimizer):
     """AdamW with a second momentum that remembers thousands of steps: AdEMAMix, as in optax.
 
         m <- beta1 m + (1 - beta1) g;   v <- beta2 v + (1 - beta2) g^2;   l <- beta3_t l + (1 - beta3_t) g

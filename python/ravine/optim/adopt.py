@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class ADOPT(Optimizer):
+class ADOPT(RuleOptimizer):
     """Adam that scales a gradient by those before it, and so converges with any beta2: ADOPT, as in optax.
 
         u  = g / max(sqrt(v), eps), clipped to +-(t - 1)^(1/4)

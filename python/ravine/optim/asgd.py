@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class ASGD(Optimizer):
+class ASGD(RuleOptimizer):
     """Gradient descent that also averages the parameters it steps through: `torch.optim.ASGD`.
 
         p <- (1 - lambd eta) p - eta g;   a <- a + mu (p - a)

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from ravine._arrays import address, describe
 from ravine._hyper import increasing, whole
+from ravine.optim._followers import Follower, Followers
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
-from ravine.optim._state import Member
+from ravine.optim._parameters import Record
+from ravine.optim._stages import check_shared, check_takes_over, checked_stages, groups_differ, read_stages
 from ravine.optim.optimizer import Optimizer
 from ravine.optim.schedule_free import ScheduleFree
 
-
-class Follower(Protocol):
-    """What follows from stage to stage: a schedule."""
-
-    def _restart(self) -> None:
-        """Begin again, with the stage now at work."""
-
-    def _rebind(self) -> None:
-        """Go on, with the stage now at work, as its saved state will say."""
+__all__ = ["Follower", "Handoff", "groups_differ"]
 
 
 class Handoff(Optimizer):
@@ -69,9 +61,10 @@ class Handoff(Optimizer):
     (1, 0.5)
     """
 
+    _kept = ("_owner", "optimizers", "at", "steps", "_stage", "_stage_steps")
+
     def __init__(self, optimizers: Sequence[Optimizer], at: Sequence[int] | None = None) -> None:
-        self._owner = "Handoff"
-        self.optimizers = _checked_stages(optimizers)
+        self.optimizers = checked_stages(optimizers)
         self.at: list[int] = [] if at is None else increasing("Handoff: at", at)
         if at is not None and len(self.at) != len(self.optimizers) - 1:
             raise ValueError(
@@ -81,12 +74,12 @@ class Handoff(Optimizer):
         self.steps = 0
         self._stage = 0
         self._stage_steps = 0  # those since the stage has begun
-        self._make_transient()
+        super().__init__()
 
     def _make_transient(self) -> None:
-        self._make_hooks()
+        super()._make_transient()
         self._switched = Hooks()
-        self._followers: list[weakref.ref[Follower]] = []
+        self._followers = Followers()
         self._hand_overs = 0  # and loadings, of this object
         self._stand_at(self._stage)
 
@@ -94,6 +87,7 @@ class Handoff(Optimizer):
         self._stage = stage
         self.param_groups = self.current.param_groups
         self.defaults = self.current.defaults
+        self._checks = self.current._checks
         self._needs_closure = self.current._needs_closure
 
     @property
@@ -105,6 +99,10 @@ class Handoff(Optimizer):
     def current(self) -> Optimizer:
         """The optimizer at work."""
         return self.optimizers[self._stage]
+
+    @property
+    def _records(self) -> Sequence[Record]:
+        return self.current._records
 
     @property
     def state(self) -> Mapping[Any, Mapping[str, Any]]:
@@ -121,19 +119,10 @@ class Handoff(Optimizer):
         """Whether there has been a hand-over since the last step."""
         return self.steps > 0 and self._stage_steps == 0
 
-    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
-        """Refuse a group: each stage has hyper-parameters of its own.
-
-        Raises:
-            ValueError: always.
-        """
+    def _add_group(self, param_group: Mapping[str, Any]) -> None:
         raise ValueError(
             "Handoff: a group cannot be added to all stages at once. Add it to each of handoff.optimizers, then go on."
         )
-
-    def zero_grad(self, set_to_none: bool = False) -> None:
-        """Set every gradient to zeros in place, or drop it."""
-        self.current.zero_grad(set_to_none)
 
     def train(self) -> None:
         """Call `train()` of the optimizer at work where it has that, as schedule-free ones do."""
@@ -188,14 +177,8 @@ class Handoff(Optimizer):
 
     def _check_stage(self, where: str, stage: int) -> None:
         """Raise where a stage cannot take over from the one at work."""
-        there = self.optimizers[stage]
-        _check_shared(f"Handoff.{where}: ", self._stage, self.current, stage, there)
-        if isinstance(there, ScheduleFree) and there.has_stepped:
-            raise ValueError(
-                f"Handoff.{where}: optimizers[{stage}] ({there._owner}) has been at work already, and its average "
-                "knows nothing of the steps since. Give the list a new one for it."
-            )
-        if self._followers_alive() and len(there.param_groups) != len(self.param_groups):
+        check_takes_over(f"Handoff.{where}: ", self.optimizers, self._stage, stage)
+        if self._followers.alive() and len(self.optimizers[stage].param_groups) != len(self.param_groups):
             raise ValueError(f"Handoff.{where}: {groups_differ(self.optimizers)}")
 
     def _hand_over(self, stage: int) -> None:
@@ -204,19 +187,14 @@ class Handoff(Optimizer):
         self._stand_at(stage)
         self._stage_steps = 0
         self._hand_overs += 1
-        for follower in self._followers_alive():
+        for follower in self._followers.alive():
             follower._restart()
         for hook in self._switched.in_order():
             hook(self)
 
     def _enlist(self, follower: Follower) -> None:
         """Tell a schedule of hand-overs from now on, as long as somebody else holds it."""
-        self._followers.append(weakref.ref(follower))
-
-    def _followers_alive(self) -> list[Follower]:
-        found = [(reference, reference()) for reference in self._followers]
-        self._followers = [reference for reference, follower in found if follower is not None]
-        return [follower for _, follower in found if follower is not None]
+        self._followers.add(follower)
 
     def register_switch_hook(self, hook: Hook) -> RemovableHandle:
         """Call `hook(handoff)` after each hand-over, when schedules have started again."""
@@ -252,29 +230,15 @@ class Handoff(Optimizer):
         super().load_state_dict(state_dict)
 
     def _checked_state(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
-        names = ("stage", "steps", "stage_steps", "optimizers")
-        if not isinstance(state_dict, Mapping) or not set(names) <= set(state_dict):
-            problems.append(f"it is not a dict with {', '.join(map(repr, names))}")
-            return _nothing
-        stage, steps, stage_steps = (_count(name, state_dict[name], problems) for name in names[:3])
-        saved = list(state_dict["optimizers"])
-        if len(saved) != len(self.optimizers):
-            problems.append(f"it has {len(saved)} optimizers; expected {len(self.optimizers)}")
-        elif stage >= len(saved):
-            problems.append(f"stage={stage}; expected one of 0 to {len(saved) - 1}")
-        loaders = []
-        for i, (optimizer, state) in enumerate(zip(self.optimizers, saved, strict=False)):
-            found: list[str] = []
-            loaders.append(optimizer._loader(state, found))
-            problems += [f"optimizers[{i}] ({optimizer._owner}): {problem}" for problem in found]
+        saved = read_stages(state_dict, self.optimizers, problems)
 
         def take_over() -> None:
-            for load in loaders:
-                load()
-            self.steps, self._stage_steps = steps, stage_steps
-            self._stand_at(stage)
+            for restore in saved.restores:
+                restore()
+            self.steps, self._stage_steps = saved.steps, saved.stage_steps
+            self._stand_at(saved.stage)
             self._hand_overs += 1
-            for follower in self._followers_alive():
+            for follower in self._followers.alive():
                 follower._rebind()
 
         return take_over
@@ -287,72 +251,7 @@ class Handoff(Optimizer):
             lines += [f"[{i}] {optimizer!r}"]
         return "\n".join(["Handoff (", *lines, ")"])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: self.__dict__[key] for key in ("_owner", "optimizers", "at", "steps", "_stage", "_stage_steps")}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for i, optimizer in enumerate(self.optimizers):
-            _check_shared("Handoff: in a copy, ", 0, self.optimizers[0], i, optimizer)
-        self._make_transient()
-
-
-def _nothing() -> None:
-    """Take over nothing."""
-
-
-def _count(name: str, value: Any, problems: list[str]) -> int:
-    try:
-        return int(whole(name, value))
-    except (TypeError, ValueError) as error:
-        problems.append(str(error))
-        return 0
-
-
-def groups_differ(optimizers: Iterable[Optimizer]) -> str:
-    """Return what is wrong where a schedule is to drive stages of different numbers of groups, in words."""
-    counts = ", ".join(str(len(optimizer.param_groups)) for optimizer in optimizers)
-    return (
-        f"its stages have {counts} parameter groups, and one schedule over all needs as many in each. Give them alike "
-        "groups, or schedule each of handoff.optimizers by itself."
-    )
-
-
-def _checked_stages(optimizers: object) -> list[Optimizer]:
-    if not isinstance(optimizers, list | tuple) or len(optimizers) < 2:
-        came = f"{len(optimizers)} of them" if isinstance(optimizers, list | tuple) else describe(optimizers)
-        raise TypeError(f"Handoff: optimizers is {came}; expected a list of two or more optimizers.")
-    for i, optimizer in enumerate(optimizers):
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"Handoff: optimizers[{i}] is {describe(optimizer)}; expected a ravine.optim optimizer.")
-        if isinstance(optimizer, Handoff):
-            raise TypeError(f"Handoff: optimizers[{i}] is a Handoff itself; give all its stages in one list.")
-        if any(optimizer is other for other in optimizers[:i]):
-            raise ValueError(f"Handoff: optimizers[{i}] is in the list twice; construct one for each stage.")
-        _check_shared("Handoff: ", 0, optimizers[0], i, optimizer)
-    return list(optimizers)
-
-
-def _check_shared(where: str, i: int, one: Optimizer, j: int, other: Optimizer) -> None:
-    """Raise where two stages do not have the same parameters."""
-    stages = f"{where}optimizers[{i}] ({one._owner}) and optimizers[{j}] ({other._owner})"
-    advice = "Construct all stages with the same list of parameters."
-    if len(one._members) != len(other._members):
-        raise ValueError(f"{stages} have {len(one._members)} and {len(other._members)} parameters. {advice}")
-    for a, b in zip(one._members, other._members, strict=True):
-        if _place(a) != _place(b):
-            raise ValueError(
-                f"{stages} have different arrays: {a.label} ({describe(a.array)}) and {b.label} ({describe(b.array)}). "
-                + advice
-            )
-        if a.bare != b.bare or not (a.bare or a.param is b.param):
-            raise ValueError(
-                f"{stages} have the array of {a.label} in different objects, which carry a gradient each. {advice}"
-            )
-        if a.name != b.name:
-            raise ValueError(f"{stages} have different names for one array: {a.name!r} and {b.name!r}. {advice}")
-
-
-def _place(member: Member) -> tuple[Any, ...]:
-    array = member.array
-    return address(array), array.shape, array.strides, array.dtype
+        super().__setstate__(state)
+        for i in range(len(self.optimizers)):
+            check_shared("Handoff: in a copy, ", self.optimizers, 0, i)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class LARS(Optimizer):
+class LARS(RuleOptimizer):
     """Momentum with a learning rate for each tensor, as long as the tensor is: LARS, as in optax.
 
         r = trust_coefficient |p| / (|g| + eps)                  1 where |p| or |g| is 0

@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class Lion(Optimizer):
+class Lion(RuleOptimizer):
     """Steps of one size, in the direction of the sign of a momentum: Lion, as in optax.
 
         p <- (1 - lr weight_decay) p - lr sign(beta1 m + (1 - beta1) g)

@@ -10,13 +10,14 @@ import numpy as np
 
 from ravine import _core
 from ravine._hyper import coefficients, flag, non_negative, one_of, positive, unit, whole
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 from ravine.optim._state import new_like
-from ravine.optim.optimizer import Group, Optimizer, Rule, numbers_of
+from ravine.optim.optimizer import Group
 
 Array = np.ndarray[Any, Any]
 
 
-class Muon(Optimizer):
+class Muon(RuleOptimizer):
     """Momentum, made orthogonal: all directions of a matrix move equally fast.
 
         b <- momentum b + (1 - momentum) g;   u = b              nesterov: u = momentum b + (1 - momentum) g
@@ -61,7 +62,7 @@ class Muon(Optimizer):
         "maximize": flag,
     }
     _rules = ("muon",)
-    _rooms = ("direction",)
+    _workspaces = ("direction",)
 
     def __init__(
         self,
@@ -101,20 +102,20 @@ class Muon(Optimizer):
 
     def _make_plan(self) -> _core.Plan:
         plan = super()._make_plan()
-        self._directions = [new_like(m.array, 0.0, 2, m.array.shape) for m in self._members]
-        self._before = self._new_plan(self._directions, np.zeros_like(self._steps))
+        self._directions = [new_like(record.array, 0.0, 2, record.array.shape) for record in self._records]
+        self._before = self._new_plan(self._directions, np.zeros(len(self._records), np.int64))
         self._before_bound = [""] * len(self.param_groups)
         return plan
 
-    def _room(self, i: int, name: str) -> Array:
+    def _workspace(self, i: int, name: str) -> Array:
         return self._directions[i]
 
     def _apply(self, plan: _core.Plan, index: int) -> dict[str, Any]:
         hyper = super()._apply(plan, index)
         rule = "muon_direction_nesterov" if hyper["nesterov"] else "muon_direction"
         if rule != self._before_bound[index]:
-            for i in self._members_of(index):
-                self._before.bind(i, rule, [self._arrays[i]["momentum_buffer"]], [])
+            for i in self._parameters.positions(index):
+                self._before.bind(i, rule, [self._records[i].states["momentum_buffer"]], [])
             self._before_bound[index] = rule
         self._before.set(index, numbers_of(hyper, "momentum", weight_decay=0.0), False, hyper["maximize"], hyper)
         return hyper
@@ -123,7 +124,7 @@ class Muon(Optimizer):
         if not self._before.step(gradients, param_groups):
             return False
         for index, group in enumerate(self.param_groups):
-            for i in self._members_of(index):
+            for i in self._parameters.positions(index):
                 if gradients[i] is not None:
                     _make_orthogonal(self._directions[i], group)
         return plan.step(gradients)

@@ -8,10 +8,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import decay_rate, flag, non_negative, optional, positive
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class Prodigy(Optimizer):
+class Prodigy(RuleOptimizer):
     """AdamW that finds its learning rate by itself: Prodigy, as in optax.
 
         a = lr sqrt(1 - beta2^t) / (1 - beta1^t);   w = a d^2 / d0
@@ -55,7 +55,7 @@ class Prodigy(Optimizer):
         "maximize": flag,
     }
     _rules = ("prodigy",)
-    _shares_scalars = True
+    _shares_carried = True
 
     def __init__(
         self,

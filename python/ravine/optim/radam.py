@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class RAdam(Optimizer):
+class RAdam(RuleOptimizer):
     """Adam that warms up by itself, by how far v can be trusted: `torch.optim.RAdam`.
 
         m <- beta1 m + (1 - beta1) g;   v <- beta2 v + (1 - beta2) g^2;   m' = m / (1 - beta1^t)

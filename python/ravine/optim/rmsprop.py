@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, unit
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class RMSprop(Optimizer):
+class RMSprop(RuleOptimizer):
     """A learning rate for each element, from a running mean of its squared gradients: `torch.optim.RMSprop`.
 
         v <- alpha v + (1 - alpha) g^2

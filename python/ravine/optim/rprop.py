@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import etas as pair_of_etas
 from ravine._hyper import flag, limits, non_negative
-from ravine.optim.optimizer import Optimizer, Rule
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
-class Rprop(Optimizer):
+class Rprop(RuleOptimizer):
     """Steps that follow only the signs of whole-set gradients: `torch.optim.Rprop`.
 
         g g' > 0:  s <- min(s eta_plus, greatest)          g' is the gradient of the step before

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ravine._hyper import averaging_betas, flag, non_negative, proper_fraction, whole
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._groups import group_prefix
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class ScheduleFree(Optimizer):
+class ScheduleFree(RuleOptimizer):
     """What schedule-free optimizers share: parameters that are y in training and x, the average, in evaluation.
 
     y = beta x + (1 - beta) z, where z are the steps of the optimizer underneath. Only the parameters and z are kept;
@@ -46,17 +47,18 @@ class ScheduleFree(Optimizer):
         try:
             if self._plan is None:
                 self._make_plan()
-            self._check_foreign()
-            plan = self._new_plan([m.array for m in self._members], np.zeros_like(self._steps))
-            targets: list[Any] = [None] * len(self._members)
+            self._parameters.check_data()
+            steps = np.zeros(len(self._records), np.int64)
+            plan = self._new_plan([record.array for record in self._records], steps)
+            targets: list[Any] = [None] * len(self._records)
             for index, group in enumerate(self.param_groups):
                 beta = self._beta(self._checked(group, index))
-                members = self._members_of(index)
                 plan.set(index, {"weight": 1 - beta if train else 1 - 1 / beta, "weight_decay": 0.0}, False, False, {})
-                for i in members:
+                for i in self._parameters.positions(index):
+                    record = self._records[i]
                     plan.bind(i, "lerp", [], [])
-                    if group["train_mode"] != train and self._steps[i] > 0:
-                        targets[i] = self._arrays[i]["z"]
+                    if group["train_mode"] != train and record.step > 0:
+                        targets[i] = record.states["z"]
             plan.step(targets)
             for group in self.param_groups:
                 group["train_mode"] = train
@@ -67,8 +69,8 @@ class ScheduleFree(Optimizer):
         for index, group in enumerate(self.param_groups):
             if not group["train_mode"]:
                 raise RuntimeError(
-                    f"{self._where(index)}step() after eval(): the parameters are the average. Call train() first, and "
-                    "take the gradients after it."
+                    f"{group_prefix(self._owner, index)}step() after eval(): the parameters are the average. "
+                    "Call train() first, and take the gradients after it."
                 )
         return super()._step(grads, closure)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class SGD(Optimizer):
+class SGD(RuleOptimizer):
     """Gradient descent, plain or with momentum: `torch.optim.SGD`.
 
         b <- momentum b + (1 - dampening) g        the first step stores g undamped

@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class SparseAdam(Optimizer):
+class SparseAdam(RuleOptimizer):
     """Adam for gradients that name a few rows of a table, an embedding's: `torch.optim.SparseAdam`.
 
         m <- beta1 m + (1 - beta1) g;   v <- beta2 v + (1 - beta2) g^2             the rows that g names

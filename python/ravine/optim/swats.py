@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class SWATS(Optimizer):
+class SWATS(RuleOptimizer):
     """Adam first, then gradient descent with momentum, from when its learning rate is known: SWATS.
 
         Adam:  u = lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps);   p <- p - u
@@ -51,7 +51,7 @@ class SWATS(Optimizer):
         "sgd_scale": non_negative,
     }
     _rules = ("swats", "momentum")
-    _shares_scalars = True
+    _shares_carried = True
 
     def __init__(
         self,
@@ -88,11 +88,11 @@ class SWATS(Optimizer):
         result = super()._step(grads, closure)
         for index, group in enumerate(self.param_groups):
             if group["sgd_scale"] == 0:
-                members = self._members_of(index)
-                rate = self._scalars[members.start].get("rate", 0.0)
+                records = self._parameters.of_group(index)
+                rate = records[0].carried.get("rate", 0.0)
                 if rate > 0:
                     group["sgd_scale"] = float(rate) / group["lr"]
-                    for i in members:  # Adam's means are of no use any more
-                        self._arrays[i] = {"momentum_buffer": self._new_state(i, "momentum_buffer", 0.0)}
-                        self._scalars[i] = {}
+                    for record in records:  # Adam's means are of no use any more
+                        record.states = {"momentum_buffer": self._new_state(record, "momentum_buffer", 0.0)}
+                        record.carried = {}
         return result

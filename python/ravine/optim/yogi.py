@@ -7,10 +7,10 @@ from typing import Any
 
 from ravine._hyper import betas as pair_of_betas
 from ravine._hyper import flag, non_negative
-from ravine.optim.optimizer import Optimizer, Rule, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
 
 
-class Yogi(Optimizer):
+class Yogi(RuleOptimizer):
     """Adam whose mean square follows the gradient in steps of the gradient's size alone: Yogi, as in optax.
 
         m <- beta1 m + (1 - beta1) g;   v <- v - (1 - beta2) sign(v - g^2) g^2

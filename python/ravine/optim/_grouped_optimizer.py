@@ -1,0 +1,107 @@
+"""What optimizers have in common that hold parameters and groups of their own: all but Handoff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ravine._arrays import describe
+from ravine.optim._groups import as_groups, group_prefix
+from ravine.optim._loading import read_groups
+from ravine.optim._parameters import Parameters, Record
+from ravine.optim._state import StateView, saved_state
+from ravine.optim.optimizer import Group, Optimizer
+
+Array = np.ndarray[Any, Any]
+
+# Keys of a group that are no hyper-parameters.
+_GROUP_KEYS = ("params", "param_names", "name", "initial_lr")
+
+
+class GroupedOptimizer(Optimizer):
+    """Parameters in groups, each with hyper-parameters of its own.
+
+    Args:
+        params: see `Optimizer`.
+        defaults: the hyper-parameters of every group that does not set its own.
+    """
+
+    # How gradients of plain arrays are given, for messages.
+    _way_of_gradients: ClassVar[str] = "Call step(grads)"
+    _kept = (*Optimizer._kept, "_parameters")
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        super().__init__()
+        self.defaults = self._checked(defaults, 0)
+        self.param_groups = []
+        self._parameters = Parameters(self._owner, self._way_of_gradients)
+        for group in as_groups(self._owner, params):
+            self.add_param_group(group)
+
+    @property
+    def _records(self) -> Sequence[Record]:
+        return self._parameters.records
+
+    def _checked(self, group: Mapping[str, Any], index: int) -> dict[str, Any]:
+        """Return a group's hyper-parameters as plain numbers, in the order of `_checks`."""
+        where = group_prefix(self._owner, index)
+        hyper = {name: check(where + name, group[name]) for name, check in self._checks.items()}
+        self._check_together(hyper, where)
+        return hyper
+
+    def _check_together(self, group: Mapping[str, Any], where: str) -> None:
+        """Raise where hyper-parameters, each right by itself, do not go together."""
+
+    def _check_array(self, array: Array, where: str) -> None:
+        """Raise where a parameter, right by itself, is none for this optimizer."""
+
+    def _add_group(self, param_group: Mapping[str, Any]) -> None:
+        index = len(self.param_groups)
+        where = group_prefix(self._owner, index)
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f"{where}a parameter group is {describe(param_group)}; expected a dict with 'params'.")
+        for key in param_group:
+            if key not in self._checks and key not in _GROUP_KEYS:
+                raise ValueError(
+                    f"{where}unknown hyper-parameter {key!r}; {self._owner} has {', '.join(self._checks)}."
+                    + _did_you_mean(key, (*self._checks, *_GROUP_KEYS))
+                )
+        hyper = self._checked({**self.defaults, **param_group}, index)
+        records = self._parameters.read(param_group["params"], index, self._check_array)
+        group: Group = {"params": [record.param for record in records], **hyper}
+        if all(record.name is not None for record in records):
+            group["param_names"] = [record.name for record in records]
+        group.update({key: param_group[key] for key in ("name", "initial_lr") if key in param_group})
+        self.param_groups.append(group)
+        self._parameters.add(records)
+
+    # --- state
+
+    @property
+    def state(self) -> Mapping[Any, Mapping[str, Any]]:
+        """For each parameter that has stepped, "step", other numbers, and its arrays (live, not copies)."""
+        return StateView(self._records, self._state_of)
+
+    def _state_of(self, record: Record) -> dict[str, Any]:
+        """Return the state under a parameter, as users see it and as it is saved."""
+        raise NotImplementedError
+
+    def _saved(self) -> dict[str, Any]:
+        return saved_state(self._parameters, self.param_groups, self._state_of)
+
+    def _read_groups(self, state_dict: Mapping[str, Any], problems: list[str]) -> list[Group]:
+        """Return the groups of a saved state, with checked hyper-parameters, and list what does not fit."""
+        return read_groups(state_dict, self.param_groups, self._checked, problems)
+
+    def _take_groups(self, groups: Iterable[Group]) -> None:
+        for group, saved in zip(self.param_groups, groups, strict=True):
+            group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})
+
+
+def _did_you_mean(key: object, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415  (importing ravine has to be quick)
+
+    close = get_close_matches(str(key), known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,134 @@
+"""The vector space of LBFGS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ravine._arrays import address, as_array, describe
+from ravine._sparse import SparseGrad, as_gradient
+from ravine.optim._parameters import Record
+
+Array = np.ndarray[Any, Any]
+
+
+class Space:
+    """The parameters as one vector, and the vectors that a step needs besides.
+
+    Args:
+        owner: the optimizer, for messages.
+        records: its parameters.
+    """
+
+    def __init__(self, owner: str, records: Sequence[Record]) -> None:
+        self._owner = owner
+        self._records = records
+        self._memory = [(address(record.array), record.array.shape, record.array.dtype) for record in records]
+        ends = np.cumsum([0, *(record.array.size for record in records)]).tolist()
+        self._slices = [slice(begin, end) for begin, end in pairwise(ends)]
+        self.size: int = ends[-1]
+        self.dtype = np.result_type(*(record.array.dtype for record in records))
+        self.before = self.new()  # the parameters before the step
+        self.x = self.new()  # where a move begins
+        self._work = self.new()
+        self._vectors: list[Array] = []
+        self.spare: list[tuple[Array, Array]] = []  # memory for pairs
+
+    def new(self) -> Array:
+        """Return a new vector."""
+        return np.empty(self.size, self.dtype)
+
+    def take(self, keep: Sequence[Array | None]) -> Array:
+        """Return a vector to write to, none of `keep`."""
+        for vector in self._vectors:
+            if not any(vector is other for other in keep):
+                return vector
+        self._vectors.append(self.new())
+        return self._vectors[-1]
+
+    def check_arrays(self) -> None:
+        """Raise where a parameter cannot be written to as it could at the beginning."""
+        for record, (place, shape, dtype) in zip(self._records, self._memory, strict=True):
+            array = record.array
+            where = f"{self._owner}: {record.label}"
+            if not array.flags.writeable:
+                raise ValueError(
+                    f"{where} has been made read-only; in-place updates need a writable array. Set "
+                    "arr.flags.writeable = True."
+                )
+            if (address(array), array.shape, array.dtype) != (place, shape, dtype):
+                raise ValueError(
+                    f"{where} has been resized, retyped or moved since the optimizer was made (it is now "
+                    f"{describe(array)}). Make a new optimizer for the new array."
+                )
+
+    def gather(self, out: Array) -> None:
+        """Write the parameters to a vector."""
+        for record, part in zip(self._records, self._slices, strict=True):
+            out[part].reshape(record.array.shape)[...] = record.array
+
+    def scatter(self, vector: Array) -> None:
+        """Write a vector to the parameters."""
+        for record, part in zip(self._records, self._slices, strict=True):
+            np.copyto(record.array, vector[part].reshape(record.array.shape), casting="same_kind")
+
+    def move(self, t: float, d: Array) -> None:
+        """Set the parameters to x + t d."""
+        np.multiply(d, t, out=self._work)
+        self._work += self.x
+        self.scatter(self._work)
+
+    def gather_gradients(self, gradients: Sequence[Any], out: Array) -> None:
+        """Check the gradients and write them to a vector."""
+        if len(gradients) != len(self._records):
+            raise ValueError(
+                f"{self._owner}.step: got {len(gradients)} gradients for {len(self._records)} parameters; give one for "
+                "each, and None where a parameter has none this time."
+            )
+        for record, part, gradient in zip(self._records, self._slices, gradients, strict=True):
+            if gradient is None:
+                out[part] = 0
+                continue
+            where = f"{self._owner}: {record.label}"
+            given = as_gradient(gradient, where)
+            array = given.to_dense() if isinstance(given, SparseGrad) else given
+            if array.shape != record.array.shape or array.dtype != record.array.dtype:
+                raise ValueError(
+                    f"{where}: its gradient is {describe(array)}; expected {describe(record.array)}. Convert it with "
+                    "grad.astype(...) or grad.reshape(...)."
+                )
+            out[part].reshape(array.shape)[...] = array
+
+    def largest(self, vector: Array) -> float:
+        """Return the largest element by absolute value; NaN where there is one, 0 of no elements."""
+        return float(np.abs(vector, out=self._work).max(initial=0))
+
+    def sum_of_sizes(self, vector: Array) -> float:
+        """Return the sum of the elements' absolute values."""
+        return float(np.abs(vector, out=self._work).sum())
+
+    def subtract_multiple(self, vector: Array, factor: float, other: Array) -> None:
+        """Subtract factor times another vector."""
+        np.multiply(other, factor, out=self._work)
+        vector -= self._work
+
+    def copy_of(self, value: object) -> Array:
+        """Return a copy of a saved vector, or raise an error that says what is wrong with it."""
+        array = as_array(value)
+        if array is None or array.shape != (self.size,) or array.dtype != self.dtype:
+            raise ValueError(
+                f"is {describe(value if array is None else array)}; expected {self.dtype}, shape ({self.size},)"
+            )
+        return np.array(array)
+
+    def copies_of(self, values: Iterable[object]) -> list[Array]:
+        """Return copies of several saved vectors."""
+        return [self.copy_of(value) for value in values]
+
+
+def dot(a: Array, b: Array) -> float:
+    """Return the product of two vectors."""
+    return float(np.dot(a, b))
