@@ -18,7 +18,7 @@ each_together = pytest.mark.parametrize(
 )
 
 
-def scalars(optimizer, p):
+def carried(optimizer, p):
     return {key: value for key, value in optimizer.state[p].items() if np.isscalar(value)}
 
 
@@ -32,10 +32,10 @@ def test_they_are_floats_and_advance(case):
     p = np.ones(3)
     optimizer = case.optimizer([p], lr=0.1)
     optimizer.step([np.ones(3)])
-    before = scalars(optimizer, p)
+    before = carried(optimizer, p)
     optimizer.param_groups[0]["lr"] = 0.2
     optimizer.step([np.ones(3)])
-    after = scalars(optimizer, p)
+    after = carried(optimizer, p)
     assert all(type(value) is float for key, value in after.items() if key != "step")
     assert before != {**after, "step": 1}
 
@@ -68,7 +68,7 @@ def test_parameters_that_came_at_different_times(case):
             other.step([g])
     for p, q, other in zip(together, alone, optimizers, strict=True):
         np.testing.assert_array_equal(p, q)
-        assert scalars(optimizer, p) == scalars(other, q)
+        assert carried(optimizer, p) == carried(other, q)
 
 
 @each_alone
@@ -87,7 +87,7 @@ def test_equal_step_counts_with_unequal_numbers(case):
     saved = together.state_dict()
     saved["state"] = {i: optimizer.state_dict()["state"][0] for i, optimizer in enumerate(apart)}
     together.load_state_dict(saved)
-    assert scalars(together, copies[0]) != scalars(together, copies[1])
+    assert carried(together, copies[0]) != carried(together, copies[1])
     g = rng.standard_normal(4)
     together.step([g, g])
     for p, q, optimizer in zip(params, copies, apart, strict=True):
@@ -119,10 +119,10 @@ def test_sums_go_over_the_parameters_of_a_group(case):
         optimizer.step([g[:4], g[4:], 2 * g])
         alone.step([g])
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-13)
-    numbers = [scalars(optimizer, p) for p in (*parts, other)]
+    numbers = [carried(optimizer, p) for p in (*parts, other)]
     assert numbers[0] == numbers[1] != numbers[2]
-    assert numbers[0].keys() == scalars(alone, whole).keys()
-    for name, value in scalars(alone, whole).items():
+    assert numbers[0].keys() == carried(alone, whole).keys()
+    for name, value in carried(alone, whole).items():
         np.testing.assert_allclose(numbers[0][name], value, rtol=1e-12)
 
 
@@ -144,7 +144,7 @@ def test_a_parameter_that_comes_late_joins_the_others(case):
         )
         for p, q in zip(params, expected, strict=True):
             np.testing.assert_array_equal(p, q)
-    assert {**scalars(optimizer, params[0]), "step": 3} == scalars(optimizer, params[1])
+    assert {**carried(optimizer, params[0]), "step": 3} == carried(optimizer, params[1])
     resumed = [p.copy() for p in params]
     other = case.optimizer(resumed)
     other.load_state_dict(optimizer.state_dict())
