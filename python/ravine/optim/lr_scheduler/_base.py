@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ravine._hyper import is_number
 from ravine.optim.lr_scheduler._saving import checked_state, groups_loader, saved_attributes, saved_groups
 from ravine.optim.lr_scheduler._standing import Standing
 from ravine.optim.lr_scheduler._target import enlist, handoff_of
@@ -131,13 +129,6 @@ class LRScheduler(Standing):
         """Whether a step still belongs to the stage of a Handoff that has just ended."""
         handoff = handoff_of(self.optimizer) if epoch is None and self._t == 0 else None
         return handoff is not None and handoff.has_just_switched
-
-    def _checked_epoch(self, epoch: float) -> float:
-        if not is_number(epoch):
-            raise TypeError(f"{self._where}epoch={epoch!r} is a {type(epoch).__name__}; expected a number, 0 or more.")
-        if not 0 <= epoch < math.inf:
-            raise ValueError(f"{self._where}epoch={epoch!r}; expected a finite number, 0 or more.")
-        return int(epoch) if epoch == int(epoch) else float(epoch)
 
     # --- state
 

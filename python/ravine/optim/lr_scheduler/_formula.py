@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ravine._hyper import Check
+from ravine._hyper import Check, is_number
 from ravine.optim.lr_scheduler._target import KeyView, check_stages
 from ravine.optim.optimizer import Optimizer
 
@@ -94,6 +95,13 @@ class Formula:
                 "single one for all."
             )
         return [check(f"{self._where}{name}[{i}]", item) for i, item in enumerate(value)]
+
+    def _checked_epoch(self, epoch: float) -> float:
+        if not is_number(epoch):
+            raise TypeError(f"{self._where}epoch={epoch!r} is a {type(epoch).__name__}; expected a number, 0 or more.")
+        if not 0 <= epoch < math.inf:
+            raise ValueError(f"{self._where}epoch={epoch!r}; expected a finite number, 0 or more.")
+        return int(epoch) if epoch == int(epoch) else float(epoch)
 
     def _refuse_step(self, t: float, expected: str = "a number, 0 or more") -> ValueError:
         return ValueError(f"{self._where}t={t!r}; expected {expected}.")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ravine.optim.lr_scheduler._momentum import get_momentum, set_momentum
+from ravine.optim.lr_scheduler._standing import Standing
 from ravine.optim.optimizer import Optimizer
-
-if TYPE_CHECKING:
-    from ravine.optim.lr_scheduler._base import LRScheduler
 
 # Those of the groups' values that are saved with a schedule.
 _OF_GROUPS = ("lr", "initial_lr", "momentum")
 
 
-def saved_attributes(schedule: LRScheduler) -> dict[str, Any]:
+def saved_attributes(schedule: Standing) -> dict[str, Any]:
     """Return copies of a schedule's public attributes, but for the optimizer."""
     return {
         name: copy.deepcopy(value)
@@ -25,7 +23,7 @@ def saved_attributes(schedule: LRScheduler) -> dict[str, Any]:
     }
 
 
-def saved_groups(schedule: LRScheduler) -> dict[str, Any]:
+def saved_groups(schedule: Standing) -> dict[str, Any]:
     """Return what a schedule's groups hold now of that which it drives."""
     optimizer = schedule.optimizer
     groups = optimizer.param_groups[: len(schedule.base_lrs)]
@@ -38,7 +36,7 @@ def saved_groups(schedule: LRScheduler) -> dict[str, Any]:
     return state
 
 
-def checked_state(schedule: LRScheduler, where: str, state: Mapping[str, Any]) -> dict[str, Any]:
+def checked_state(schedule: Standing, where: str, state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes that a schedule takes over from a saved state.
 
     Raises:
@@ -68,7 +66,7 @@ def checked_state(schedule: LRScheduler, where: str, state: Mapping[str, Any]) -
 
 
 def groups_loader(optimizer: Optimizer, state: Mapping[str, Any]) -> Callable[[], list[float]]:
-    """Return what gives an optimizer's groups the values in a saved state, and returns the learning rates of them."""
+    """Return what gives an optimizer's groups the values in a saved state; it returns their learning rates."""
     lrs = [float(lr) for lr in state.get("lr", state["_last_lr"])]
     initial = [None if lr is None else float(lr) for lr in state.get("initial_lr", state["base_lrs"])]
     momentum = state.get("momentum")
