@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ravine._hyper import at_least, each, non_negative, one_of
-from ravine.optim.lr_scheduler._base import FactorLR
-from ravine.optim.lr_scheduler._target import Group
+from ravine.optim.lr_scheduler._factor import FactorLR
 from ravine.optim.optimizer import Optimizer
 
 __all__ = ["SWALR"]
@@ -81,16 +80,18 @@ class SWALR(FactorLR):
     def _floors(self) -> list[float]:
         return self.swa_lrs
 
-    def _follow(self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None) -> list[float]:
+    def _chainable_lr(
+        self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None
+    ) -> list[float]:
         if self._factor(t1) == 0:
             return self.swa_lrs[: len(lrs)]
-        return super()._follow(lrs, t0, t1, metrics)
+        return super()._chainable_lr(lrs, t0, t1, metrics)
 
-    def _continue(self, groups: Sequence[Group], t: int) -> None:
+    def _continue(self, t: int) -> None:
         # The annealing began at the learning rate from which it has come to the present one.
         factor = self._factor(t)
         self._own_bases = [
             float(group["lr"]) if factor == 0 else swa_lr + (group["lr"] - swa_lr) / factor
-            for group, swa_lr in zip(groups, self.swa_lrs, strict=True)
+            for group, swa_lr in zip(self.optimizer.param_groups, self.swa_lrs, strict=True)
         ]
-        super()._continue(groups, t)
+        super()._continue(t)

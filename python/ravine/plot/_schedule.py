@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ravine import _figures
 from ravine._hyper import at_least
 from ravine.optim.lr_scheduler import HyperparameterScheduler, LRScheduler, ReduceLROnPlateau
-from ravine.optim.lr_scheduler._base import get_momentum
+from ravine.optim.lr_scheduler._momentum import get_momentum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

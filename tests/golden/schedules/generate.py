@@ -1,4 +1,4 @@
-"""Make the golden values of tests/test_schedulers.py with torch 2.13.0: python tests/golden/schedules/generate.py
+"""Make the golden values of tests/test_schedules_values.py with torch 2.13.0: python tests/golden/schedules/generate.py
 
 Learning rate and momentum of each group, at each step, for every configuration of the table of schedules.
 """

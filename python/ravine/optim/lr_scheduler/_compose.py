@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ravine._hyper import at_least, increasing, one_of, positive_unit, unit
-from ravine.optim.lr_scheduler._base import FactorLR, LRScheduler, Recurrence, power
-from ravine.optim.lr_scheduler._target import Group, current_record
+from ravine.optim.lr_scheduler._base import LRScheduler
+from ravine.optim.lr_scheduler._factor import FactorLR, power
+from ravine.optim.lr_scheduler._record import current_record
+from ravine.optim.lr_scheduler._recurrence import Recurrence
+from ravine.optim.lr_scheduler._target import initial_learning_rates, learning_rates
 from ravine.optim.optimizer import Optimizer
 
 
 class Composite(LRScheduler):
     """What schedules share that are made of others: these only compute, and the whole sets the learning rates."""
 
-    _arrives = True
     _schedulers: list[LRScheduler]
 
     def _check_parts(self, schedulers: Any, optimizer: Any) -> None:
@@ -62,11 +64,16 @@ class Composite(LRScheduler):
         else:
             self._step(epoch, metrics)
 
-    def _start_together(self, groups: Sequence[Group], t: int) -> None:
-        """Stand at step t, the parts having been constructed."""
-        self.base_lrs = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    def _begin(self, t: int) -> None:
+        """Begin at step t, from what the parts have begun from."""
+        self.base_lrs = initial_learning_rates(self.optimizer)
         self._t = t
         self._record = current_record(self.optimizer, self.base_lrs)
+
+    def _continue(self, t: int) -> None:
+        self._begin(t)
+        lrs = self.lr_at(t)
+        self._set(t, lrs, lrs)
 
     def _cycles_momentum(self) -> bool:
         return any(part._cycles_momentum() for part in self._schedulers)
@@ -138,15 +145,10 @@ class SequentialLR(Composite):
             )
         super().__init__(optimizer, last_epoch)
 
-    def _start(self, groups: Sequence[Group]) -> None:
-        self._continue(groups, 0)
+    def _start(self) -> None:
+        self._continue(0)
 
-    def _continue(self, groups: Sequence[Group], t: int) -> None:
-        self._start_together(groups, t)
-        lrs = self.lr_at(t)
-        self._set(t, lrs, lrs)
-
-    def _stage(self, t: float) -> tuple[LRScheduler, float]:
+    def _part_at(self, t: float) -> tuple[LRScheduler, float]:
         """Return the schedule in charge at step t, and which step that is to it."""
         if not 0 <= t < math.inf:
             raise self._refuse_step(t)
@@ -155,29 +157,31 @@ class SequentialLR(Composite):
 
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ... or between; nothing changes."""
-        part, local = self._stage(t)
+        part, local = self._part_at(t)
         return part.lr_at(local)
 
     def momentum_at(self, t: float) -> list[float] | None:
         """Return the momentum (or first beta) of each group at step t; None where it is left alone."""
-        part, local = self._stage(t)
+        part, local = self._part_at(t)
         return part.momentum_at(local)
 
     def _knows(self, t: float) -> bool:
-        part, local = self._stage(t)
+        part, local = self._part_at(t)
         return part._knows(local)
 
-    def _follow(self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None) -> list[float]:
-        part, local = self._stage(t1)
+    def _chainable_lr(
+        self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None
+    ) -> list[float]:
+        part, local = self._part_at(t1)
         if t0 is not None:
-            before, local_before = self._stage(t0)
+            before, local_before = self._part_at(t0)
             if before is part:
-                return part._follow(lrs, local_before, local, metrics)
+                return part._chainable_lr(lrs, local_before, local, metrics)
         return part.lr_at(local)
 
     def _arrive(self, t: float, lrs: list[float]) -> None:
-        part, local = self._stage(t)
-        part._place(local, lrs)
+        part, local = self._part_at(t)
+        part._stand_at(local, lrs)
 
     def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
         if "milestones" in state:
@@ -217,14 +221,13 @@ class ChainedScheduler(Composite):
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         self._check_parts(schedulers, optimizer)
-        self._run = Recurrence(self._first, self._next)
+        self._recurrence = Recurrence(self._first, self._next)
         super().__init__(self.optimizer)
 
-    def _start(self, groups: Sequence[Group]) -> None:
-        self._t = 0
+    def _start(self) -> None:
+        self._begin(0)
         self._prepare()
-        self._start_together(groups, 0)
-        now = [float(group["lr"]) for group in groups]
+        now = learning_rates(self.optimizer)
         if self._needs_metrics():
             self._set(0, None, now)
         else:
@@ -248,7 +251,7 @@ class ChainedScheduler(Composite):
             raise ValueError(
                 f"{self._where}the learning rate at t={t!r} depends on the metrics until then; lr_at knows that of t=0."
             )
-        return self._run.at(int(t))
+        return self._recurrence.at(int(t))
 
     def _first(self) -> list[float]:
         return self._through(self.base_lrs, None, 0, None)
@@ -259,10 +262,12 @@ class ChainedScheduler(Composite):
     def _through(self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None) -> list[float]:
         result = list(lrs)
         for part, offset in zip(self._schedulers, self._offsets, strict=True):
-            result = part._follow(result, None if t0 is None else t0 + offset, t1 + offset, metrics)
+            result = part._chainable_lr(result, None if t0 is None else t0 + offset, t1 + offset, metrics)
         return result
 
-    def _follow(self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None) -> list[float]:
+    def _chainable_lr(
+        self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None
+    ) -> list[float]:
         return self._through(lrs, t0, t1, metrics)
 
     def _knows(self, t: float) -> bool:
@@ -275,10 +280,10 @@ class ChainedScheduler(Composite):
 
     def _arrive(self, t: float, lrs: list[float]) -> None:
         for part, offset in zip(self._schedulers, self._offsets, strict=True):
-            part._place(t + offset, lrs)
+            part._stand_at(t + offset, lrs)
 
     def _prepare(self) -> None:
-        self._run.forget()
+        self._recurrence.forget()
         # A part that has stepped before goes on from there.
         self._offsets = [part._t - self._t for part in self._schedulers]
         self._factors = [part for part in self._schedulers if isinstance(part, FactorLR) and part._floor is None]
@@ -338,17 +343,12 @@ class WarmupLR(Composite):
     start_factor: float
     strategy: str
 
-    def _start(self, groups: Sequence[Group]) -> None:
-        now = [float(group["lr"]) for group in groups]
-        self._start_together(groups, 0)
+    def _start(self) -> None:
+        now = learning_rates(self.optimizer)
+        self._begin(0)
         closed, ramp = self.lr_at(0), self._ramp(0)
         # Where it joins others, they have a share in what is there.
         self._set(0, closed, self._merged(now, self._after.lr_at(0), closed, [lr * ramp for lr in now]))
-
-    def _continue(self, groups: Sequence[Group], t: int) -> None:
-        self._start_together(groups, t)
-        lrs = self.lr_at(t)
-        self._set(t, lrs, lrs)
 
     def _ramp(self, t: float) -> float:
         if not 0 <= t < math.inf:
@@ -375,15 +375,17 @@ class WarmupLR(Composite):
     def _knows(self, t: float) -> bool:
         return self._after._knows(self._local(t))
 
-    def _follow(self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None) -> list[float]:
+    def _chainable_lr(
+        self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None
+    ) -> list[float]:
         r0, r1 = 1.0 if t0 is None else self._ramp(t0), self._ramp(t1)
         i0, i1 = None if t0 is None else self._local(t0), self._local(t1)
         if r0 == 0 and r1 != 0:
             return [lr + more for lr, more in zip(lrs, self.lr_at(t1), strict=False)]
         result = list(lrs) if r0 in (r1, 1) else [lr / r0 for lr in lrs]
         if i0 != i1:
-            result = self._after._follow(result, i0, i1, metrics)
+            result = self._after._chainable_lr(result, i0, i1, metrics)
         return result if r0 == r1 else [lr * r1 for lr in result]
 
     def _arrive(self, t: float, lrs: list[float]) -> None:
-        self._after._place(self._local(t), lrs)
+        self._after._stand_at(self._local(t), lrs)

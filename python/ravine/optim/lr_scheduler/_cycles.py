@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ravine._hyper import Check, at_least, each, flag, non_negative, one_of, optional, positive, unit
-from ravine.optim.lr_scheduler._base import LRScheduler, momentum_key, power, set_momentum
+from ravine.optim.lr_scheduler._base import LRScheduler
+from ravine.optim.lr_scheduler._factor import power
 from ravine.optim.lr_scheduler._functions import check_callable, loader_with_callables, saved_callable
+from ravine.optim.lr_scheduler._momentum import momentum_key, set_momentum
 from ravine.optim.lr_scheduler._target import stages
 from ravine.optim.optimizer import Optimizer
 
@@ -16,7 +18,6 @@ from ravine.optim.optimizer import Optimizer
 class MomentumCycle(LRScheduler):
     """What schedules share that cycle the momentum too."""
 
-    _arrives = True
     _brings_bases = True
 
     cycle_momentum: bool
@@ -145,13 +146,13 @@ class CyclicLR(MomentumCycle):
     def _prepare(self) -> None:
         self._lr_bounds = _pairs(self.base_lrs, self.max_lrs)
         self._momentum_bounds = _pairs(self.base_momentums, self.max_momentums)
-        self._last_step = -1.0  # the momentum is asked for where the learning rate has been
+        self._last_t = -1.0  # the momentum is asked for where the learning rate has been
 
     def _height(self, t: float) -> float:
         """Return how far the learning rate is from the lowest towards the highest."""
-        if t != self._last_step:
+        if t != self._last_t:
             self._last_height = self._height_at(t)
-            self._last_step = t
+            self._last_t = t
         return self._last_height
 
     def _height_at(self, t: float) -> float:
@@ -307,9 +308,9 @@ class OneCycleLR(MomentumCycle):
             self._phases = [(0.0, top, up, easing), (top, 2 * top, back, rising), (2 * top, end, out, still)]
         else:
             self._phases = [(0.0, top, up, easing), (top, end, down, rising)]
-        self._last_step = -1.0  # the momentum is asked for where the learning rate has been
+        self._last_t = -1.0  # the momentum is asked for where the learning rate has been
 
-    def _go(self, t: float) -> None:
+    def _find_phase(self, t: float) -> None:
         """Find which phase step t is in, and how much of it is still to go, of 1."""
         if not 0 <= t < math.inf:
             raise self._refuse_step(t)
@@ -322,12 +323,12 @@ class OneCycleLR(MomentumCycle):
         share = (at - start) / (stop - start) if stop > start else 1.0
         self._rest = (1 + math.cos(math.pi * share)) / 2 if self.anneal_strategy == "cos" else 1 - share
         self._phase = phase
-        self._last_step = t
+        self._last_t = t
 
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ... or between; nothing changes."""
-        if t != self._last_step:
-            self._go(t)
+        if t != self._last_t:
+            self._find_phase(t)
         rest = self._rest
         done = 1 - rest
         return [start * rest + end * done for start, end in self._phase[2]]
@@ -336,8 +337,8 @@ class OneCycleLR(MomentumCycle):
         """Return the momentum (or first beta) of each group at step t; None without `cycle_momentum`."""
         if not self.cycle_momentum:
             return None
-        if t != self._last_step:
-            self._go(t)
+        if t != self._last_t:
+            self._find_phase(t)
         rest = self._rest
         done = 1 - rest
         return [start * rest + end * done for start, end in self._phase[3]]

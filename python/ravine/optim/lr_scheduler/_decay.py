@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ravine._hyper import at_least, each, flag, non_negative, positive, positive_unit, unit
-from ravine.optim.lr_scheduler._base import FactorLR, LRScheduler, power
+from ravine.optim.lr_scheduler._base import LRScheduler
+from ravine.optim.lr_scheduler._factor import FactorLR, power
 from ravine.optim.optimizer import Optimizer
 
 

@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ravine.optim.lr_scheduler._base import LRScheduler, Recurrence
+from ravine.optim.lr_scheduler._base import LRScheduler
+from ravine.optim.lr_scheduler._recurrence import Recurrence
 from ravine.optim.optimizer import Optimizer
 
 
@@ -117,7 +118,9 @@ class MultiplicativeLR(LRScheduler):
     def _times(self, lrs: Sequence[float], t: int) -> list[float]:
         return [float(lr * function(t)) for lr, function in zip(lrs, self._lr_lambdas, strict=False)]
 
-    def _follow(self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None) -> list[float]:
+    def _chainable_lr(
+        self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None
+    ) -> list[float]:
         result = list(lrs)
         for t in range(math.floor(t0 or 0) + 1, math.floor(t1) + 1):
             result = self._times(result, t)

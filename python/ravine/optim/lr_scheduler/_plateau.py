@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from ravine._hyper import at_least, decay_rate, each, non_negative, one_of, optional
 from ravine.optim.lr_scheduler._base import LRScheduler
-from ravine.optim.lr_scheduler._target import Group, current_record
+from ravine.optim.lr_scheduler._record import current_record
+from ravine.optim.lr_scheduler._target import initial_learning_rates, learning_rates
 from ravine.optim.optimizer import Optimizer
 
 
@@ -66,8 +67,6 @@ class ReduceLROnPlateau(LRScheduler):
         "cooldown_counter": at_least(0),
     }
 
-    _arrives = True
-
     def __init__(
         self,
         optimizer: Optimizer,
@@ -94,9 +93,9 @@ class ReduceLROnPlateau(LRScheduler):
         self.default_min_lr = None if isinstance(min_lr, list | tuple) else self.min_lrs[0]
         super().__init__(optimizer)
 
-    def _start(self, groups: Sequence[Group]) -> None:
-        self._last_lr = [float(group["lr"]) for group in groups]
-        self.base_lrs = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    def _start(self) -> None:
+        self._last_lr = learning_rates(self.optimizer)
+        self.base_lrs = initial_learning_rates(self.optimizer)
         self._t = 0
         self._expected = None
         self._record = current_record(self.optimizer, self._last_lr)
@@ -132,9 +131,9 @@ class ReduceLROnPlateau(LRScheduler):
         """
         if self._waits(epoch):
             return
-        t = self._t + 1 if epoch is None else self._position(epoch)
+        t = self._t + 1 if epoch is None else self._checked_epoch(epoch)
         now = [group["lr"] for group in self.optimizer.param_groups]
-        self._set(t, None, self._follow(now, self._t, t, metrics))
+        self._set(t, None, self._chainable_lr(now, self._t, t, metrics))
 
     def lr_at(self, t: float) -> list[float]:
         """Return the initial learning rates for t = 0.
@@ -158,7 +157,9 @@ class ReduceLROnPlateau(LRScheduler):
         if t == 0:
             self._reset()
 
-    def _follow(self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None) -> list[float]:
+    def _chainable_lr(
+        self, lrs: Sequence[float], t0: float | None, t1: float, metrics: float | None = None
+    ) -> list[float]:
         if t0 is None:
             return list(lrs)
         try:

@@ -1,8 +1,7 @@
-"""What a schedule writes to: the learning rate of an optimizer's groups, or another of their keys."""
+"""What a schedule drives: the learning rate of an optimizer's groups, or another of their keys."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -10,45 +9,16 @@ from ravine._hyper import is_number
 from ravine.optim.handoff import Follower, Handoff, groups_differ
 from ravine.optim.optimizer import Optimizer
 
-Group = MutableMapping[str, Any]
+
+def learning_rates(optimizer: Optimizer | KeyView) -> list[float]:
+    """Return the learning rate of each group."""
+    return [float(group["lr"]) for group in optimizer.param_groups]
 
 
-class Written:
-    """What schedules have written to one key of an optimizer's groups."""
-
-    def __init__(self, values: list[float], hand_overs: int) -> None:
-        self.values = values  # last, by whichever schedule
-        self.hand_overs = hand_overs  # of a Handoff, before this record began
-        self.stepped = False  # whether any has stepped since the last that started anew
-
-
-_WRITTEN: weakref.WeakKeyDictionary[Optimizer, dict[str, Written]] = weakref.WeakKeyDictionary()
-
-
-def written(optimizer: Optimizer | KeyView) -> Written | None:
-    """Return what schedules have written there so far, or None."""
-    owner, name = _owner_and_name(optimizer)
-    return _WRITTEN.get(owner, {}).get(name)
-
-
-def new_written(optimizer: Optimizer | KeyView, values: list[float]) -> Written:
-    """Start the record anew."""
-    owner, name = _owner_and_name(optimizer)
-    record = _WRITTEN.setdefault(owner, {})[name] = Written(values, hand_overs(optimizer))
-    return record
-
-
-def current_record(optimizer: Optimizer | KeyView, values: list[float]) -> Written:
-    """Return the record, or start one where there is none since the last hand-over."""
-    record = written(optimizer)
-    if record is None or record.hand_overs != hand_overs(optimizer):
-        return new_written(optimizer, values)
-    return record
-
-
-def _owner_and_name(optimizer: Optimizer | KeyView) -> tuple[Optimizer, str]:
-    whole, name = (optimizer.optimizer, optimizer.name) if isinstance(optimizer, KeyView) else (optimizer, "lr")
-    return whole.current if isinstance(whole, Handoff) else whole, name
+def initial_learning_rates(optimizer: Optimizer | KeyView) -> list[float]:
+    """Return the initial learning rate of each group; the present one where no schedule has driven it yet."""
+    now = learning_rates(optimizer)
+    return [float(group.get("initial_lr", lr)) for group, lr in zip(optimizer.param_groups, now, strict=True)]
 
 
 def handoff_of(optimizer: Optimizer | KeyView) -> Handoff | None:
@@ -75,8 +45,8 @@ def check_stages(where: str, optimizer: Optimizer | KeyView) -> None:
         raise ValueError(f"{where}optimizer is a Handoff, but {groups_differ(handoff.optimizers)}")
 
 
-def follow(optimizer: Optimizer | KeyView, schedule: Follower) -> None:
-    """Let a schedule start again at each hand-over."""
+def enlist(optimizer: Optimizer | KeyView, schedule: Follower) -> None:
+    """Have a Handoff tell a schedule of its hand-overs."""
     handoff = handoff_of(optimizer)
     if handoff is not None:
         handoff._enlist(schedule)
@@ -102,8 +72,8 @@ class KeyView:
         self.position = None if isinstance(key, str) else key[1]
         self.name = self.key if self.position is None else f"{self.key}[{self.position}]"
         self.defaults = {"lr": None}  # of momentum and betas, which cyclical schedules move too, there are none
-        self._slots: list[Slot] = []
-        self._held: object = None
+        self._views: list[GroupView] = []
+        self._viewed: object = None
         for index, group in ((i, group) for stage in stages(optimizer) for i, group in enumerate(stage.param_groups)):
             if self.key not in group:
                 known = ", ".join(name for name in optimizer.defaults if is_number(optimizer.defaults[name]))
@@ -119,13 +89,13 @@ class KeyView:
                 )
 
     @property
-    def param_groups(self) -> list[Slot]:
+    def param_groups(self) -> list[GroupView]:
         """The groups, with the key's value under "lr"."""
         groups = self.optimizer.param_groups
-        if self._held is not groups or len(self._slots) != len(groups):
-            self._held = groups
-            self._slots = [Slot(group, self.key, self.position, self.name) for group in groups]
-        return self._slots
+        if self._viewed is not groups or len(self._views) != len(groups):
+            self._viewed = groups
+            self._views = [GroupView(group, self.key, self.position, self.name) for group in groups]
+        return self._views
 
     @property
     def has_stepped(self) -> bool:
@@ -133,7 +103,7 @@ class KeyView:
         return self.optimizer.has_stepped
 
 
-class Slot(MutableMapping[str, Any]):
+class GroupView(MutableMapping[str, Any]):
     """A group in which "lr" stands for another key, and "initial_lr" for that one's initial value."""
 
     def __init__(self, group: dict[str, Any], key: str, position: int | None, name: str) -> None:

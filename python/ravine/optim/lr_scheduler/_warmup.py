@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 from ravine._hyper import at_least, non_negative, one_of, optional, positive, unit
-from ravine.optim.lr_scheduler._base import FactorLR
+from ravine.optim.lr_scheduler._factor import FactorLR
 from ravine.optim.optimizer import Optimizer
 
 

@@ -1,27 +1,15 @@
-"""Beside torch 2.13.0 and optax, where they are installed: every schedule, random ones, hand edits."""
+"""Beside torch 2.13.0, where it is installed: every schedule, random ones, hand edits."""
 
 from __future__ import annotations
 
 import inspect
 import math
 import random
-import warnings
 
 import numpy as np
 import pytest
 from ravine import nn, optim
-from ravine.optim.lr_scheduler import (
-    ChainedScheduler,
-    CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
-    CosineWarmupLR,
-    ExponentialLR,
-    OneCycleLR,
-    PolynomialLR,
-    ReduceLROnPlateau,
-    StepLR,
-    WarmupLR,
-)
+from ravine.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 from schedule_cases import (
     STEPS,
     TOGETHER,
@@ -37,17 +25,11 @@ from schedule_cases import (
     torch_schedules,
     values,
 )
+from schedule_helpers import quietly
 
 torch = pytest.importorskip("torch")
 
 NAMES = [name for name in torch.optim.lr_scheduler.__all__ if name != "LRScheduler"] + ["SWALR"]
-
-
-def quietly(function, *args, **kwargs):
-    """Call what torch warns about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*args, **kwargs)
 
 
 def assert_close(ours, theirs):
@@ -261,94 +243,3 @@ def test_torchs_states_of_plain_schedules_load(construct, steps):
     ours = construct(ravine_schedules(), optimizer)
     ours.load_state_dict(theirs.state_dict())
     assert_close(sequence(ours, 10), sequence(theirs, 10))
-
-
-class TestTorchStillDoesIt:
-    """The faults that test_schedulers.py shows the right values for: whoever updates torch sees which are gone."""
-
-    def test_one_cycle(self):
-        schedule = torch.optim.lr_scheduler.OneCycleLR(torch_optimizer(), 1, 10, anneal_strategy="linear")
-        assert sequence(schedule, 11)[10][0] == pytest.approx(-0.14285, rel=1e-3)
-        with pytest.raises(ZeroDivisionError):
-            torch.optim.lr_scheduler.OneCycleLR(torch_optimizer(), 1, 10, pct_start=0.1)
-
-    def test_warm_restarts(self):
-        oracle = torch_optimizer()
-        schedule = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(oracle, 1, 3)
-        quietly(schedule.step, 121)
-        assert oracle.param_groups[0]["lr"] == pytest.approx(0, abs=1e-15)
-
-    def test_negative_learning_rates(self):
-        def chained(s, o):
-            return s.ChainedScheduler([s.CosineAnnealingLR(o, 7, 0.01), s.StepLR(o, 5)])
-
-        assert min(min(row) for row in sequence(chained(torch_schedules(), torch_optimizer()), 40)) < -0.001
-        assert min(min(row) for row in sequence(chained(ravine_schedules(), ravine_optimizer()), 40)) == 0
-
-    def test_compositions(self):
-        s, o = torch_schedules(), torch_optimizer()
-        with pytest.raises(NotImplementedError):
-            sequence(s.SequentialLR(o, [s.StepLR(o, 3), s.ChainedScheduler([s.StepLR(o, 3)])], [2]), 5)
-        with pytest.raises(ValueError, match="ReduceLROnPlateau"):
-            s.SequentialLR(o, [s.StepLR(o, 3), s.ReduceLROnPlateau(o)], [2])
-        s, o = torch_schedules(), torch_optimizer()
-        first = sequence(s.SequentialLR(o, [s.ConstantLR(o, 0.5, 9), s.OneCycleLR(o, 0.75, 5)], [2]), 1)[0][0]
-        assert first == 0.5 * 0.75 / 25
-
-    def test_no_factor_and_no_steps(self):
-        with pytest.raises(ZeroDivisionError):
-            sequence(torch.optim.lr_scheduler.ConstantLR(torch_optimizer(), 0, 3), 5)
-        assert sequence(torch.optim.lr_scheduler.ConstantLR(torch_optimizer(), 0.5, 0), 5)[4][0] == 0.025
-
-    def test_a_new_cosine(self):
-        oracle = torch_optimizer()
-        sequence(torch.optim.lr_scheduler.CosineAnnealingLR(oracle, 5), 6)
-        again = torch.optim.lr_scheduler.CosineAnnealingLR(oracle, 5)
-        assert max(row[0] for row in sequence(again, 5)) == 0
-
-
-class TestOptax:
-    @pytest.mark.parametrize(
-        ("ours", "theirs"),
-        [
-            (
-                lambda o: CosineWarmupLR(o, 10, 60, eta_min=0.0),
-                lambda x: x.warmup_cosine_decay_schedule(0.0, 0.5, 10, 60),
-            ),
-            (lambda o: PolynomialLR(o, 30, 2, eta_min=0.1), lambda x: x.polynomial_schedule(0.5, 0.1, 2, 30)),
-            (lambda o: ExponentialLR(o, 0.9), lambda x: x.exponential_decay(0.5, 1, 0.9)),
-            (lambda o: StepLR(o, 7, 0.5), lambda x: x.exponential_decay(0.5, 7, 0.5, staircase=True)),
-            (
-                lambda o: WarmupLR(ExponentialLR(o, 0.9), 5, 0.2),
-                lambda x: x.join_schedules([x.linear_schedule(0.1, 0.5, 5), x.exponential_decay(0.5, 1, 0.9)], [5]),
-            ),
-            (
-                lambda o: ravine_schedules().SequentialLR(
-                    o, [CosineAnnealingWarmRestarts(o, 6), ChainedScheduler([CosineAnnealingLR(o, 9)])], [12]
-                ),
-                lambda x: x.join_schedules(
-                    [x.cosine_decay_schedule(0.5, 6), x.cosine_decay_schedule(0.5, 6), x.cosine_decay_schedule(0.5, 9)],
-                    [6, 12],
-                ),
-            ),
-            (
-                lambda o: ravine_schedules().WarmupStableDecayLR(o, 5, 10, 15, "linear"),
-                lambda x: x.join_schedules(
-                    [x.linear_schedule(0, 0.5, 5), x.constant_schedule(0.5), x.linear_schedule(0.5, 0, 15)], [5, 15]
-                ),
-            ),
-            (
-                lambda o: OneCycleLR(o, 0.5, 40, pct_start=0.3, final_div_factor=1e4),
-                lambda x: x.cosine_onecycle_schedule(39, 0.5, 11 / 39, 25, 1e4),
-            ),
-        ],
-    )
-    def test_sequences(self, ours, theirs):
-        optax = pytest.importorskip("optax")
-        jax = pytest.importorskip("jax")
-        with jax.enable_x64(True):
-            schedule = theirs(optax)
-            expected = [float(schedule(np.float64(t))) for t in range(21)]
-        assert [ours(ravine_optimizer()).lr_at(t)[1] for t in range(21)] == pytest.approx(
-            expected, rel=1e-12, abs=1e-12
-        )

@@ -1,3 +1,5 @@
+"""LambdaLR in training: stepping, looking ahead, saving, and what is refused."""
+
 from __future__ import annotations
 
 import pickle
@@ -6,15 +8,12 @@ import numpy as np
 import pytest
 from ravine import optim
 from ravine.optim.lr_scheduler import LambdaLR, LRScheduler
+from schedule_helpers import lrs
 
 
 @pytest.fixture
 def optimizer():
     return optim.SGD([{"params": [np.zeros(1)]}, {"params": [np.zeros(1)], "lr": 10}], lr=100)
-
-
-def lrs(optimizer):
-    return [group["lr"] for group in optimizer.param_groups]
 
 
 def train(optimizer, schedule, steps):
