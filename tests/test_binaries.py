@@ -16,13 +16,24 @@ from ravine import _core
 ROOT = Path(__file__).parents[1]
 # Where a development build is; `pip install .` builds in build/{wheel_tag}.
 BUILD = Path(os.environ.get("RAVINE_BUILD_DIR", ROOT / "build"))
-OBJECTS = {
-    isa: sorted(BUILD.glob(f"**/ravine_kernels_{isa}.dir/**/kernels.cpp.o"), key=lambda path: path.stat().st_mtime)
-    for isa in ("baseline", "avx2", "avx512")
-}
+LAYERS = ("layers", "stages")
+FAMILIES = re.findall(r"^RAVINE_FAMILY\((\w+),", (ROOT / "cpp/rules/families.def").read_text("utf-8"), re.MULTILINE)
+
+
+def objects(isa):
+    """Return the newest object file of each family of rules, and of what else is compiled for an instruction set."""
+    found = {}
+    for part in (*FAMILIES, *LAYERS):
+        paths = BUILD.glob(f"**/ravine_kernels_{isa}_{part}.dir/**/*.cpp.o")
+        newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+        found.update({} if newest is None else {part: newest})
+    return found
+
+
+OBJECTS = {isa: objects(isa) for isa in ("baseline", "avx2", "avx512")}
 RULES = _core.rules()
 NO_DIVISION = {"Sgd", "Momentum", "Nesterov", "Rprop", "Lion", "Asgd", "Lerp", "SgdScheduleFree"} | {
-    *("Lars", "LarsNesterov", "Muon", "MuonDirection", "MuonDirectionNesterov"),
+    *("Lars", "LarsNesterov", "Muon", "MuonNesterov", "SwatsDescent"),
 }
 WITHOUT = {"div": NO_DIVISION, "sqrt": NO_DIVISION | {"Adamax"}}
 X86 = platform.machine() in ("x86_64", "AMD64")
@@ -31,7 +42,7 @@ pytestmark = pytest.mark.skipif(
     not OBJECTS["baseline"] or not shutil.which("nm") or not shutil.which("objdump"),
     reason="needs the object files of a build in this checkout (pip install .), nm and objdump",
 )
-each_isa = pytest.mark.parametrize("isa", [isa for isa, objects in OBJECTS.items() if objects])
+each_isa = pytest.mark.parametrize("isa", [isa for isa, found in OBJECTS.items() if found])
 
 
 def output(*command):
@@ -39,31 +50,34 @@ def output(*command):
 
 
 def test_all_instruction_sets_were_built():
-    assert {isa for isa, objects in OBJECTS.items() if objects} == ({*OBJECTS} if X86 else {"baseline"})
+    assert {isa for isa, found in OBJECTS.items() if found} == ({*OBJECTS} if X86 else {"baseline"})
+    assert all(found.keys() == {*FAMILIES, *LAYERS} for found in OBJECTS.values() if found)
 
 
 @each_isa
 def test_each_object_exports_one_table(isa):
     """Anything else that is shared could bring this instruction set into code that runs everywhere."""
-    symbols = [line.split() for line in output("nm", "-C", "--defined-only", OBJECTS[isa][-1]).splitlines()]
-    shared = [" ".join(words[2:]) for words in symbols if words[1].isupper() or words[1] in "uvw"]
-    assert shared == [f"ravine::table_{isa}"]
+    for part, path in OBJECTS[isa].items():
+        symbols = [line.split() for line in output("nm", "-C", "--defined-only", path).splitlines()]
+        shared = [" ".join(words[2:]) for words in symbols if words[1].isupper() or words[1] in "uvw"]
+        assert shared == [f"ravine::{part}_{isa}" if part in LAYERS else f"ravine::rules_{part}_{isa}"]
 
 
 @each_isa
 def test_every_rule_is_packed(isa):
     if not X86:
         pattern, registers = r"\b(fsqrt|fdiv)\s+v\d+\.(2d|4s)", {"2d", "4s"}
-        found = {(m[1], m[2]) for m in re.finditer(pattern, output("objdump", "-d", OBJECTS[isa][-1]))}
+        code = "".join(output("objdump", "-d", OBJECTS[isa][family]) for family in FAMILIES)
+        found = {(m[1], m[2]) for m in re.finditer(pattern, code)}
         assert found == {(name, register) for name in ("fsqrt", "fdiv") for register in registers}
         return
     register = {"baseline": "xmm", "avx2": "ymm", "avx512": "zmm"}[isa]
     prefix = "" if isa == "baseline" else "v"
-    text = output("objdump", "-dC", "--no-show-raw-insn", OBJECTS[isa][-1])
+    text = "".join(output("objdump", "-dC", "--no-show-raw-insn", OBJECTS[isa][family]) for family in FAMILIES)
     code: dict[tuple[str, str], str] = {}
     for name, body in re.findall(r"^[0-9a-f]+ <([^\n]*)>:\n(.*?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL):
         if kernel := re.search(
-            r"::(?:update|measure|Factored)<ravine::\(anonymous[^:]*::(\w+).*?, (float|double)", name
+            r"::(?:update|measure|propose|Factored)<ravine::\(anonymous[^:]*::(\w+).*?, (float|double)", name
         ):
             code[kernel.groups()] = code.get(kernel.groups(), "") + body
     assert {name.lower() for name, _ in code} == {name.replace("_", "") for name in RULES}
@@ -83,7 +97,7 @@ def test_every_rule_is_packed(isa):
 def test_layers_are_packed(isa):
     """Sums in float64, Philox' products, results, prefetches and stores past the caches."""
     register = {"baseline": "xmm", "avx2": "ymm", "avx512": "zmm"}[isa]
-    text = output("objdump", "-d", "--no-show-raw-insn", OBJECTS[isa][-1])
+    text = output("objdump", "-d", "--no-show-raw-insn", OBJECTS[isa]["layers"])
     for instruction in ("addpd", "mulpd", "mulps", "pmuludq"):
         assert re.search(rf"\bv?{instruction}\s.*%{register}", text), instruction
     assert re.search(rf"\bv?movnt(dq|ps|pd)\s+%{register}", text)

@@ -7,7 +7,7 @@ import pytest
 from cases import CASES
 from ravine import _core, config, optim
 
-CARRYING = [case for case in CASES if any(_core.rules()[rule][1] for rule in case.optimizer._rules)]
+CARRYING = [case for case in CASES if any(_core.rules()[rule]["carried"] for rule in case.optimizer._rules)]
 each_carrying = pytest.mark.parametrize("case", CARRYING, ids=lambda case: case.name)
 # Numbers of a parameter, and numbers of all parameters of a group.
 each_alone = pytest.mark.parametrize(

@@ -5,6 +5,18 @@
 
 namespace ravine::bindings {
 
+std::pair<const char*, const char*> extent(py::handle array) {
+  const auto& f = fields(array);
+  if (size_of(array) == 0) return {f.data, f.data};
+  const char* low = f.data;
+  const char* high = f.data + py::cast<py::ssize_t>(array.attr("itemsize"));
+  for (int axis = 0; axis < f.nd; ++axis) {
+    const py::ssize_t reach = (f.dimensions[axis] - 1) * f.strides[axis];
+    (reach < 0 ? low : high) += reach;
+  }
+  return {low, high};
+}
+
 bool same_shape(py::handle a, py::handle b) {
   const auto& x = fields(a);
   const auto& y = fields(b);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "loop/kernel.hpp"
 
@@ -33,6 +34,9 @@ inline std::int64_t size_of(py::handle array) {
   for (int axis = 0; axis < f.nd; ++axis) size *= f.dimensions[axis];
   return size;
 }
+
+// The memory that an array's elements lie in, whatever its strides.
+std::pair<const char*, const char*> extent(py::handle array);
 
 bool same_shape(py::handle a, py::handle b);
 bool same_dtype(py::handle a, py::handle b);

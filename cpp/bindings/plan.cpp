@@ -9,18 +9,22 @@
 #include <utility>
 
 #include "bindings/arrays.hpp"
+#include "bindings/hyper.hpp"
 #include "bindings/register.hpp"
 #include "bindings/sparse.hpp"
-#include "plan/rule_table.hpp"
+#include "rules/registry.hpp"
 
 namespace ravine::bindings {
 namespace {
 
-int rule_index(const std::string& name) {
-  const auto& rules = rule_table();
-  for (std::size_t i = 0; i < rules.size(); ++i)
-    if (name == rules[i].name) return int(i);
-  throw py::value_error("no rule is called '" + name + "'");
+const char* name_of(StateKind kind) {
+  switch (kind) {
+    case StateKind::element: return "element";
+    case StateKind::row: return "row";
+    case StateKind::column: return "column";
+    case StateKind::scratch: break;
+  }
+  return "scratch";
 }
 
 // The matrices of a factored parameter as they lie in memory. Those of a matrix in Fortran order are transposed there.
@@ -42,136 +46,198 @@ Matrices matrices_of(const py::array& array) {
 
 class PyPlan {
  public:
-  PyPlan(std::string owner, const std::vector<py::array>& parameters, const std::vector<std::string>& labels,
-         const std::vector<int>& groups, py::array_t<std::int64_t> steps)
-      : owner_(std::move(owner)),
-        steps_(std::move(steps)),
-        states_(parameters.size()),
-        scalars_(parameters.size()),
-        reordered_(parameters.size()),
-        gradients_(parameters.size()),
-        sparse_(parameters.size()) {
-    if (labels.size() != parameters.size() || groups.size() != parameters.size() ||
-        std::size_t(steps_.size()) != parameters.size())
-      throw py::value_error("a plan needs one label, one group and one step count for each parameter");
-    std::vector<Plan::Tensor> tensors(parameters.size());
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      parameters_.emplace_back(parameters[i], owner_, labels[i]);
-      tensors[i].arrays.parameter = parameters_[i].data();
-      tensors[i].size = parameters_[i].size();
-      tensors[i].dtype = parameters_[i].dtype();
-      tensors[i].group = groups[i];
+  using Parameter = std::tuple<std::string, py::array, int, py::array_t<std::int64_t>>;
+  using Named = std::map<std::string, py::array>;
+  using NamedNumbers = std::map<std::string, py::array_t<double>>;
+
+  // Each parameter with its label, its group, and its step count, which the plan advances.
+  PyPlan(std::string owner, const std::vector<Parameter>& parameters) : owner_(std::move(owner)) {
+    std::vector<Plan::Tensor> tensors;
+    int groups = 0;
+    for (const auto& [label, array, group, step] : parameters) {
+      records_.emplace_back(Pinned(array, owner_, label), step);
+      if (step.size() != 1 || group < 0) throw py::value_error("a plan needs a group and one step count of " + label);
+      Plan::Tensor tensor;
+      tensor.arrays.parameter = records_.back().parameter.data();
+      tensor.size = records_.back().parameter.size();
+      tensor.dtype = records_.back().parameter.dtype();
+      tensor.group = group;
+      tensor.step = records_.back().step.mutable_data();
+      tensors.push_back(std::move(tensor));
+      groups = std::max(groups, group + 1);
     }
-    const int group_count = groups.empty() ? 0 : 1 + *std::max_element(groups.begin(), groups.end());
-    plan_ = std::make_unique<Plan>(std::move(tensors), group_count, steps_.mutable_data());
-    applied_.resize(group_count);
+    readers_.resize(groups);
+    plan_ = std::make_unique<Plan>(std::move(tensors), groups);
   }
 
-  // Gives a parameter its rule, and the arrays of its state and its scalars, in the rule's order.
-  void bind(std::size_t i, const std::string& name, const std::vector<py::array>& arrays,
-            const std::vector<py::array_t<double>>& scalars) {
-    const int index = rule_index(name);
-    const RuleInfo& rule = rule_table()[index];
-    Plan::Tensor& tensor = plan_->tensors.at(i);
-    if (arrays.size() != rule.states.size() || scalars.size() != rule.scalars.size())
-      throw py::value_error(name + " keeps another number of states or scalars");
+  // Gives a group where its hyper-parameters are found, and what they are: `checked`, as Python has checked them.
+  void set_group(int group, const py::object& binding, const py::dict& checked) {
+    HyperReader reader;
+    Plan::Group numbers;
+    reader.bind(binding, checked, numbers);
+    readers_.at(group) = std::move(reader);
+    plan_->groups.at(group) = numbers;
+  }
+
+  // Gives a parameter its rule, and by name the arrays of its state and the numbers that the rule carries.
+  void bind(std::size_t i, const std::string& rule_name, const Named& states, const NamedNumbers& carried) {
+    Record& record = records_.at(i);
+    Plan::Tensor& tensor = plan_->tensors[i];
+    const int index = rule_for(tensor.group, rule_name);
+    const RuleSchema& rule = rule_schemas()[index];
     Matrices matrices{};
-    if (rule.is_factored) matrices = matrices_of(parameters_[i].array());
-    scalars_[i] = scalars;
-    states_[i].clear();
+    if (rule.is_factored) matrices = matrices_of(record.parameter.array());
+    std::vector<Pinned> pinned;
+    for (const State& state : rule.states) {
+      const bool is_row = state.kind == StateKind::row, is_column = state.kind == StateKind::column;
+      const std::int64_t size = !is_row && !is_column           ? tensor.size
+                                : is_row != matrices.transposed ? matrices.of_rows
+                                                                : matrices.of_columns;
+      pinned.emplace_back(found(states, state.name, rule), owner_,
+                          "state '" + std::string(state.name) + "' of " + record.parameter.label());
+      if (pinned.back().size() != size || pinned.back().dtype() != tensor.dtype)
+        throw py::value_error(pinned.back().label() + " does not fit its parameter: " + rule.name + " keeps one of " +
+                              std::to_string(size) + " elements (kind '" + name_of(state.kind) + "')");
+    }
+    std::vector<py::array_t<double>> numbers;
+    for (const std::string& name : rule.carried) numbers.push_back(found(carried, name, rule));
+    if (states.size() != pinned.size() || carried.size() != numbers.size())
+      throw py::value_error(std::string(rule.name) + " keeps fewer states or numbers than it was given");
+
     std::fill_n(tensor.arrays.states, max_states, nullptr);
-    for (std::size_t k = 0; k < arrays.size(); ++k) {
-      states_[i].emplace_back(arrays[k], owner_, "state '" + rule.states[k] + "' of " + parameters_[i].label());
-      const std::int64_t size = !rule.is_factored                 ? tensor.size
-                                : (k == 0) != matrices.transposed ? matrices.of_rows
-                                                                  : matrices.of_columns;
-      if (states_[i][k].size() != size || states_[i][k].dtype() != tensor.dtype)
-        throw py::value_error(states_[i][k].label() + " does not fit its parameter");
-      tensor.arrays.states[k] = states_[i][k].data();
-    }
+    for (std::size_t k = 0; k < pinned.size(); ++k) tensor.arrays.states[k] = pinned[k].data();
     if (matrices.transposed) std::swap(tensor.arrays.states[0], tensor.arrays.states[1]);
-    tensor.scalars = {};
-    for (std::size_t k = 0; k < scalars.size(); ++k) tensor.scalars[k] = scalars_[i][k].mutable_data();
+    tensor.carried = {};
+    for (std::size_t k = 0; k < numbers.size(); ++k) tensor.carried[k] = numbers[k].mutable_data();
+    record.states = std::move(pinned);
+    record.carried = std::move(numbers);
     plan_->bind(i, index, matrices.rows, matrices.columns);
-    bound_ = false;
+    is_ready_ = false;
   }
 
-  // `source` is what the numbers were made from: the hyper-parameters of the group.
-  void set(int group, const std::map<std::string, double>& hyper, bool decoupled, bool maximize,
-           const py::dict& source) {
-    Hyper values;
-    for (const auto& [name, value] : hyper) {
-      const auto field = std::find_if(std::begin(hyper_fields), std::end(hyper_fields),
-                                      [&name = name](const HyperField& f) { return name == f.name; });
-      if (field == std::end(hyper_fields)) throw py::value_error("no rule uses a hyper-parameter '" + name + "'");
-      values.*(field->value) = value;
+  // What changes the directions that rules propose, given the positions of the parameters that have a gradient.
+  void set_transform(const py::object& transform) {
+    plan_->transform = [this, transform] {
+      const py::gil_scoped_acquire acquire;
+      py::list positions;
+      for (std::size_t i = 0; i < records_.size(); ++i)
+        if (records_[i].gradient) positions.append(i);
+      transform(positions);
+    };
+  }
+
+  // What sums of all blocks become before anything is decided by them: called with an array of shape (blocks, 2), in
+  // which it may change them.
+  void set_reduce(const py::object& reduce) {
+    if (reduce.is_none()) {
+      plan_->reduce = nullptr;
+      return;
     }
-    Plan::Group& target = plan_->groups.at(group);
-    target.hyper = values;
-    target.decay = values.weight_decay == 0 ? Decay::none : decoupled ? Decay::decoupled : Decay::coupled;
-    target.maximize = maximize;
-    applied_[group].clear();
-    for (const auto& [name, value] : source)
-      applied_[group].emplace_back(py::reinterpret_borrow<py::object>(name), py::reinterpret_borrow<py::object>(value));
+    plan_->reduce = [reduce](SumPair* sums, std::size_t count) {
+      const py::gil_scoped_acquire acquire;
+      static_assert(sizeof(SumPair) == 2 * sizeof(double));
+      const py::capsule borrowed(sums, [](void*) {});
+      reduce(py::array_t<double>({py::ssize_t(count), py::ssize_t(2)}, &sums->first, borrowed));
+    };
   }
 
-  // The positions of the groups whose hyper-parameters are not those that were set.
-  std::vector<int> stale(py::handle param_groups) const {
-    const auto groups = py::reinterpret_steal<py::object>(PySequence_Fast(param_groups.ptr(), "expected a sequence"));
-    if (!groups) throw py::error_already_set();
-    std::vector<int> found;
-    for (py::ssize_t group = 0; group < PySequence_Fast_GET_SIZE(groups.ptr()); ++group)
-      if (!is_applied(std::size_t(group), PySequence_Fast_GET_ITEM(groups.ptr(), group))) found.push_back(int(group));
-    return found;
-  }
-
-  // Makes a step, or returns false, having done nothing, where a group's hyper-parameters are not those that were set.
-  bool step(const py::sequence& gradients, py::handle param_groups) {
-    if (!param_groups.is_none() && !stale(param_groups).empty()) return false;
-    if (!bound_) find_written();
+  // Makes a step, or returns false, having done nothing, where Python has to look at a group's hyper-parameters first.
+  // None for `param_groups`: they are as they were set.
+  bool step(const py::sequence& gradients, py::handle param_groups, double unscale, bool zero, bool norm) {
+    if (!param_groups.is_none() && !read(param_groups)) return false;
+    if (!is_ready_) make_ready();
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
     const std::size_t given = items.size();
-    if (given != parameters_.size())
+    if (given != records_.size())
       throw py::value_error(owner_ + ".step: got " + std::to_string(given) + " gradients for " +
-                            std::to_string(parameters_.size()) +
+                            std::to_string(records_.size()) +
                             " parameters; give one for each, None where there is none this time");
     struct Release {
-      std::vector<py::object>& held;
+      std::vector<Record>& records;
       ~Release() {
-        for (py::object& object : held) object = py::object();
+        for (Record& record : records) record.gradient = py::object();
       }
-    } const release_at_the_end{gradients_};
+    } const release_at_the_end{records_};
     for (std::size_t i = 0; i < given; ++i) {
-      gradients_[i] = gradient_for(i, py::handle(PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i))));
+      Record& record = records_[i];
+      record.gradient = gradient_for(i, py::handle(PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i))));
       Plan::Tensor& tensor = plan_->tensors[i];
       tensor.rows.reset();
-      if (gradients_[i] && !is_array(gradients_[i]))
+      if (record.gradient && !is_array(record.gradient))
         take_sparse(i);
       else
-        tensor.arrays.gradient = gradients_[i] ? fields(gradients_[i]).data : nullptr;
+        tensor.arrays.gradient = record.gradient ? fields(record.gradient).data : nullptr;
     }
-    if (plan_->prepare() < elements_worth_releasing) {
+    const std::vector<py::object> copied = zero ? check_can_be_zeroed(items) : std::vector<py::object>();
+    Plan::Extras extras;
+    extras.unscale = unscale;
+    extras.zero = zero;
+    extras.norm = norm;
+    if (plan_->prepare(extras) < elements_worth_releasing) {
       plan_->run();
     } else {
       py::gil_scoped_release release;
       plan_->run();
     }
+    for (const py::object& array : copied) array.attr("fill")(0);
     return true;
   }
 
+  // Of the last step that was to find it: the sum of squares of all gradients, and how many elements are not finite.
+  std::pair<double, std::int64_t> norm() const { return {plan_->norm().squares, plan_->norm().nonfinite}; }
+
  private:
+  // What is known of a parameter beside the plan's tensor.
+  struct Record {
+    Record(Pinned of_parameter, py::array_t<std::int64_t> of_step)
+        : parameter(std::move(of_parameter)), step(std::move(of_step)) {}
+
+    Pinned parameter;
+    py::array_t<std::int64_t> step;
+    std::vector<Pinned> states;
+    std::vector<py::array_t<double>> carried;
+    py::object gradient;   // held during a step, while the interpreter may run other threads
+    py::object reordered;  // room for a gradient in another memory order
+    SparseGradient sparse;
+    const char* clear = nullptr;  // where a gradient last was, sharing no memory with what steps write
+  };
+
   struct Interval {
     const char* begin;
     const char* end;
-    const Pinned* array;
+    const std::string* label;
   };
 
-  bool is_applied(std::size_t group, py::handle hyper) const {
-    if (group >= applied_.size() || applied_[group].empty() || !PyDict_Check(hyper.ptr())) return false;
-    for (const auto& [name, value] : applied_[group]) {
-      PyObject* const now = PyDict_GetItemWithError(hyper.ptr(), name.ptr());
-      if (PyErr_Occurred()) throw py::error_already_set();
-      if (!now || (now != value.ptr() && !py::reinterpret_borrow<py::object>(now).equal(value))) return false;
+  template <class Value>
+  Value found(const std::map<std::string, Value>& given, const std::string& name, const RuleSchema& rule) const {
+    const auto item = given.find(name);
+    if (item == given.end())
+      throw py::value_error(owner_ + ": its rule '" + rule.name + "' keeps '" + name + "', which it was not given");
+    return item->second;
+  }
+
+  // The position of a rule for parameters of a group. Its hyper-parameters must be those that the group was set for.
+  int rule_for(int group, const std::string& name) const {
+    const Binding* const binding = readers_[group].binding();
+    const auto& rules = rule_schemas();
+    for (std::size_t i = 0; i < rules.size(); ++i)
+      if (name == rules[i].name) {
+        if (!binding || rules[i].hyper != rules[binding->rule()].hyper)
+          throw py::value_error(owner_ + ": its group was not set for the hyper-parameters of '" + name + "'");
+        return int(i);
+      }
+    throw py::value_error("no rule is called '" + name + "'");
+  }
+
+  // Takes over the hyper-parameters that have changed.
+  bool read(py::handle param_groups) {
+    const auto groups = py::reinterpret_steal<py::object>(PySequence_Fast(param_groups.ptr(), "expected a sequence"));
+    if (!groups) throw py::error_already_set();
+    const auto given = std::size_t(PySequence_Fast_GET_SIZE(groups.ptr()));
+    if (given > readers_.size()) return false;
+    for (std::size_t group = 0; group < given; ++group) {
+      const auto hyper = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(groups.ptr(), py::ssize_t(group)));
+      if (!readers_[group].read(hyper.ptr(), plan_->groups[group])) return false;
     }
     return true;
   }
@@ -180,9 +246,10 @@ class PyPlan {
   // SparseGrad comes back as it is.
   py::object gradient_for(std::size_t i, py::handle given) {
     if (given.is_none()) return py::object();
-    const Pinned& parameter = parameters_[i];
+    Record& record = records_[i];
+    const Pinned& parameter = record.parameter;
     parameter.check_unchanged();
-    for (const Pinned& state : states_[i]) state.check_unchanged();
+    for (const Pinned& state : record.states) state.check_unchanged();
     py::object gradient =
         is_array(given)
             ? py::reinterpret_borrow<py::object>(given)
@@ -192,32 +259,35 @@ class PyPlan {
       throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient is " + describe(gradient) +
                             "; expected " + describe(parameter.array()) +
                             ". Convert it with grad.astype(...) or grad.reshape(...).");
-    if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array())) return reordered(i, gradient);
-    if (fields(gradient).data != clear_[i]) {
+    if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array()))
+      return reordered(record, gradient);
+    if (fields(gradient).data != record.clear) {
       check_overlap(parameter, gradient);
-      clear_[i] = fields(gradient).data;
+      record.clear = fields(gradient).data;
     }
     return gradient;
   }
 
   // Gives the plan what it needs of the SparseGrad that has come for a parameter.
   void take_sparse(std::size_t i) {
+    Record& record = records_[i];
     Plan::Tensor& tensor = plan_->tensors[i];
-    const Pinned& parameter = parameters_[i];
+    const Pinned& parameter = record.parameter;
     check_rule_is_sparse(owner_ + ": " + parameter.label(), tensor.rule, plan_->groups[tensor.group]);
-    const py::object values = sparse_[i].take(owner_ + ": " + parameter.label(), parameter, gradients_[i]);
+    const py::object values = record.sparse.take(owner_ + ": " + parameter.label(), parameter, record.gradient);
     check_overlap(parameter, values);
-    gradients_[i] = values;
-    tensor.rows = sparse_[i].rows();
-    tensor.arrays.gradient = sparse_[i].values();
+    record.gradient = values;
+    tensor.rows = record.sparse.rows();
+    tensor.arrays.gradient = record.sparse.values();
   }
 
   // The gradient copied into the parameter's memory order. The room for it is kept for the next step.
-  py::object reordered(std::size_t i, const py::object& gradient) {
+  py::object reordered(Record& record, const py::object& gradient) {
     const py::module_ numpy = py::module_::import("numpy");
-    py::object& room = reordered_[i];
-    if (!room || !same_order(room, parameters_[i].array()) || !same_shape(room, parameters_[i].array()))
-      room = numpy.attr("empty_like")(parameters_[i].array(), py::arg("subok") = false);
+    const py::array& parameter = record.parameter.array();
+    py::object& room = record.reordered;
+    if (!room || !same_order(room, parameter) || !same_shape(room, parameter))
+      room = numpy.attr("empty_like")(parameter, py::arg("subok") = false);
     numpy.attr("copyto")(room, gradient);
     return room;
   }
@@ -228,63 +298,102 @@ class PyPlan {
     const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
                                         [](const char* at, const Interval& interval) { return at < interval.end; });
     if (begin < end && after != written_.end() && after->begin < end)
-      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient shares memory with " +
-                            after->array->label() + ", which the step writes to. Pass a copy of the gradient.");
+      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient shares memory with " + *after->label +
+                            ", which the step writes to. Pass a copy of the gradient.");
   }
 
+  // Makes sure that every gradient can be set to zero. Returns those that the step reads a copy of, which are set to
+  // zero after it.
+  std::vector<py::object> check_can_be_zeroed(const py::tuple& given) const {
+    std::vector<py::object> copied;
+    std::vector<Interval> intervals;
+    for (std::size_t i = 0; i < records_.size(); ++i) {
+      const Record& record = records_[i];
+      if (!record.gradient) continue;
+      const std::string where = owner_ + ": " + record.parameter.label() + ": its gradient ";
+      py::object array = record.gradient;
+      if (array.is(record.reordered))
+        array = py::module_::import("ravine._sparse")
+                    .attr("as_gradient")(given[i], owner_ + ": " + record.parameter.label());
+      if (!(fields(array).flags & writeable))
+        throw py::value_error(where + "is read-only and cannot be set to zero. Pass a copy, or leave zeroing out.");
+      if (array.ptr() != record.gradient.ptr() || (plan_->tensors[i].rows && record.sparse.is_summed()))
+        copied.push_back(array);
+      const auto [low, high] = extent(array);
+      if (low < high) intervals.push_back({low, high, &record.parameter.label()});
+    }
+    std::sort(intervals.begin(), intervals.end(), is_before);
+    for (std::size_t k = 1; k < intervals.size(); ++k)
+      if (intervals[k].begin < intervals[k - 1].end)
+        throw py::value_error(owner_ + ": the gradients of " + *intervals[k - 1].label + " and " + *intervals[k].label +
+                              " share memory, and cannot be set to zero one by one. Pass " +
+                              "copies, or leave zeroing out.");
+    return copied;
+  }
+
+  static bool is_before(const Interval& a, const Interval& b) { return a.begin < b.begin; }
+
   // All memory that a step writes to, in order of address. Python has made sure that none of it overlaps.
-  void find_written() {
+  void make_ready() {
     written_.clear();
-    clear_.assign(parameters_.size(), nullptr);
     const auto add = [this](const Pinned& array) {
       const auto* begin = static_cast<const char*>(array.data());
-      if (array.size() > 0) written_.push_back({begin, begin + array.bytes(), &array});
+      if (array.size() > 0) written_.push_back({begin, begin + array.bytes(), &array.label()});
     };
-    bound_ = true;
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      add(parameters_[i]);
-      for (const Pinned& state : states_[i]) add(state);
+    for (std::size_t i = 0; i < records_.size(); ++i) {
+      if (plan_->tensors[i].rule < 0) throw py::value_error(records_[i].parameter.label() + " was given no rule");
+      records_[i].clear = nullptr;
+      add(records_[i].parameter);
+      for (const Pinned& state : records_[i].states) add(state);
     }
-    std::sort(written_.begin(), written_.end(), [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
+    std::sort(written_.begin(), written_.end(), is_before);
+    is_ready_ = true;
   }
 
   std::string owner_;
-  py::array_t<std::int64_t> steps_;
-  std::vector<Pinned> parameters_;
-  std::vector<std::vector<Pinned>> states_;
-  std::vector<std::vector<py::array_t<double>>> scalars_;
-  std::vector<py::object> reordered_;
-  std::vector<py::object> gradients_;  // held during a step, while the interpreter may run other threads
-  std::vector<SparseGradient> sparse_;
-  std::vector<std::vector<std::pair<py::object, py::object>>> applied_;  // each group's hyper-parameters, by name
+  std::vector<Record> records_;
+  std::vector<HyperReader> readers_;  // of each group
   std::vector<Interval> written_;
-  std::vector<const char*> clear_;  // where each parameter's gradient last was, sharing no memory with these
-  bool bound_ = false;              // whether written_ is up to date
+  bool is_ready_ = false;  // whether every parameter has its rule, and written_ is up to date
   std::unique_ptr<Plan> plan_;
 };
+
+py::dict rules() {
+  py::dict result;
+  for (const RuleSchema& rule : rule_schemas()) {
+    py::dict states;
+    for (const State& state : rule.states) states[state.name] = name_of(state.kind);
+    py::list decays;
+    if (rule.decays.coupled) decays.append("coupled");
+    if (rule.decays.decoupled) decays.append("decoupled");
+    py::dict schema;
+    schema["hyper"] = py::tuple(py::cast(rule.hyper));
+    schema["states"] = states;
+    schema["carried"] = py::tuple(py::cast(rule.carried));
+    schema["decays"] = py::tuple(decays);
+    schema["is_sparse"] = rule.is_sparse;
+    schema["sums_over_group"] = rule.sums_over_group;
+    result[rule.name] = schema;
+  }
+  return result;
+}
 
 }  // namespace
 
 void register_plan(py::module_& module) {
-  module.def(
-      "rules",
-      [] {
-        py::dict result;
-        for (const RuleInfo& rule : rule_table())
-          result[rule.name] = py::make_tuple(py::tuple(py::cast(rule.states)), py::tuple(py::cast(rule.scalars)));
-        return result;
-      },
-      "Every update rule, with the names of the arrays, and of the numbers, that it keeps beside each parameter.");
+  module.def("rules", &rules,
+             "What every update rule declares: its hyper-parameters, the arrays (with their kinds) and numbers that it "
+             "keeps beside each parameter, and the weight decays that it takes.");
 
   py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
-      .def(py::init<std::string, const std::vector<py::array>&, const std::vector<std::string>&,
-                    const std::vector<int>&, py::array_t<std::int64_t>>(),
-           py::arg("owner"), py::arg("parameters"), py::arg("labels"), py::arg("groups"), py::arg("steps").noconvert())
-      .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("scalars"))
-      .def("set", &PyPlan::set, py::arg("group"), py::arg("hyper"), py::arg("decoupled"), py::arg("maximize"),
-           py::arg("source"))
-      .def("stale", &PyPlan::stale, py::arg("param_groups"))
-      .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups") = py::none());
+      .def(py::init<std::string, const std::vector<PyPlan::Parameter>&>(), py::arg("owner"), py::arg("parameters"))
+      .def("set_group", &PyPlan::set_group, py::arg("group"), py::arg("binding"), py::arg("checked"))
+      .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("carried"))
+      .def("set_transform", &PyPlan::set_transform, py::arg("transform"))
+      .def("set_reduce", &PyPlan::set_reduce, py::arg("reduce"))
+      .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups") = py::none(), py::kw_only(),
+           py::arg("unscale") = 1.0, py::arg("zero") = false, py::arg("norm") = false)
+      .def_property_readonly("norm", &PyPlan::norm);
 }
 
 }  // namespace ravine::bindings

@@ -6,6 +6,7 @@
 namespace ravine::bindings {
 
 void register_config(pybind11::module_& module);
+void register_hyper(pybind11::module_& module);
 void register_plan(pybind11::module_& module);
 void register_sparse(pybind11::module_& module);
 void register_batch_norm(pybind11::module_& module);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "bindings/register.hpp"
-#include "plan/rule_table.hpp"
+#include "rules/registry.hpp"
 
 namespace ravine::bindings {
 namespace {
@@ -30,14 +30,14 @@ bool is_sound(py::handle rows, py::handle values, py::handle parameter) {
 }  // namespace
 
 void check_rule_is_sparse(const std::string& where, int rule, const Plan::Group& group) {
-  const RuleInfo& info = rule_table()[rule];
+  const RuleSchema& info = rule_schemas()[rule];
   if (!info.is_sparse)
     throw py::value_error(where + ": its gradient is sparse, and the rule '" + info.name +
                           "' changes every row at each step. SGD without momentum, Adagrad and SparseAdam take sparse "
                           "gradients; for others pass grad.to_dense().");
   if (group.decay != Decay::none)
     throw py::value_error(where + ": its gradient is sparse, and weight_decay=" +
-                          py::str(py::float_(group.hyper.weight_decay)).cast<std::string>() +
+                          py::str(py::float_(group.weight_decay)).cast<std::string>() +
                           " changes every row at each step. Set weight_decay=0, or pass grad.to_dense().");
 }
 

@@ -23,6 +23,9 @@ class SparseGradient {
   const void* values() const { return values_; }
   Rows rows() const { return {rows_.data(), std::int64_t(rows_.size()), length_}; }
 
+  // Whether what a step reads are sums rather than the values that came.
+  bool is_summed() const { return values_ == sums_.data() && !sums_.empty(); }
+
  private:
   std::vector<std::int64_t> rows_;  // a copy, which nobody changes during the step
   std::int64_t length_ = 0;

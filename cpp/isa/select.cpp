@@ -10,14 +10,14 @@
 #endif
 
 namespace ravine {
+namespace isa {
 
-extern const Table table_baseline;
+const Table& table_baseline();
 #if defined(RAVINE_X86_TABLES)
-extern const Table table_avx2;
-extern const Table table_avx512;
+const Table& table_avx2();
+const Table& table_avx512();
 #endif
 
-namespace isa {
 namespace {
 
 #if defined(RAVINE_X86_TABLES)
@@ -34,10 +34,10 @@ bool has_avx512() {
 #endif
 
 std::vector<const Table*> tables() {
-  std::vector<const Table*> found = {&table_baseline};
+  std::vector<const Table*> found = {&table_baseline()};
 #if defined(RAVINE_X86_TABLES)
-  if (has_avx2()) found.push_back(&table_avx2);
-  if (has_avx2() && has_avx512()) found.push_back(&table_avx512);
+  if (has_avx2()) found.push_back(&table_avx2());
+  if (has_avx2() && has_avx512()) found.push_back(&table_avx512());
 #endif
   return found;
 }

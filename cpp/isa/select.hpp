@@ -1,4 +1,4 @@
-// The choice among the tables.
+// The choice among the instruction sets.
 #pragma once
 
 #include <string>
@@ -7,6 +7,18 @@
 #include "isa/table.hpp"
 
 namespace ravine::isa {
+
+// The kernels of one instruction set.
+struct Table {
+  const char* name;
+  std::vector<const RuleTable*> rules;  // in the order of rule_schemas()
+  const LayerTable* layers;
+  const StageTable* stages;
+
+  const RuleKernels& kernels_of(int rule, Decay decay, Dtype dtype) const {
+    return rules[rule]->kernels[int(decay)][int(dtype)];
+  }
+};
 
 // What this machine can run, from the baseline to the best.
 std::vector<std::string> available();

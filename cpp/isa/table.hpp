@@ -1,19 +1,19 @@
-// The kernels of one instruction set.
+// What files compiled for an instruction set export, each one of these.
 #pragma once
 
 #include "layers/kernels.hpp"
 #include "loop/kernel.hpp"
-#include "rules/rules.hpp"
+#include "stages/kernels.hpp"
 
 namespace ravine {
 
-struct Table {
-  const char* name;
-  Passes passes[AllRules::size][decay_count][dtype_count];
+struct RuleTable {
+  RuleKernels kernels[decay_count][dtype_count];  // of a decay that the rule does not take: none
+};
+
+struct LayerTable {
   BatchNormKernels batch_norm;
   DropoutKernels dropout;
-
-  const Passes& passes_of(int rule, Decay decay, Dtype dtype) const { return passes[rule][int(decay)][int(dtype)]; }
 };
 
 }  // namespace ravine

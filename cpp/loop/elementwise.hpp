@@ -9,7 +9,7 @@
 #include "loop/lanes.hpp"
 #include "prefetch.hpp"
 #include "rules/arithmetic.hpp"
-#include "rules/traits.hpp"
+#include "rules/rules.hpp"
 
 namespace ravine {
 namespace {  // see rules/rules.hpp
@@ -36,13 +36,20 @@ std::int64_t line_start(const V* array, std::int64_t begin) {
 template <class V, std::size_t>
 using Repeat = V;
 
+// The states of which the loop passes each element to a rule, and which of them are scratch.
+template <bool... is_scratch>
+struct Scratch {};
+
+template <class Rule, std::size_t... state>
+Scratch<(Rule::states.items[state].kind == StateKind::scratch)...> scratch_of(std::index_sequence<state...>);
+
 // The elements of a tensor, for functions of a parameter, its gradient and its states. The arrays never overlap:
 // bindings/ has made sure of it.
-template <class V, Decay decay, class States>
+template <class V, Decay decay, class States, class Scratch>
 class Elements;
 
-template <class V, Decay decay, std::size_t... state>
-class Elements<V, decay, std::index_sequence<state...>> {
+template <class V, Decay decay, std::size_t... state, bool... is_scratch>
+class Elements<V, decay, std::index_sequence<state...>, Scratch<is_scratch...>> {
  public:
   Elements(const Coefficients& coefficients, const Arrays& arrays)
       : scale_(V(coefficients.gradient_scale)),
@@ -79,7 +86,7 @@ class Elements<V, decay, std::index_sequence<state...>> {
       const auto store = [&] {
         // A running mean of a gradient that has become 0 would end among the subnormals and stay there, where each
         // operation takes a hundred cycles and more.
-        if constexpr (writes_states) ((states_[state][i] = flush_(s)), ...);
+        if constexpr (writes_states) ((states_[state][i] = is_scratch ? s : flush_(s)), ...);
         if constexpr (writes_parameter) parameter_[i] = p;
       };
       if constexpr (std::is_void_v<decltype(f(p, g, s...))>) {
@@ -100,27 +107,54 @@ class Elements<V, decay, std::index_sequence<state...>> {
   V* states_[sizeof...(state) + 1];
 };
 
-template <template <class> class Rule, class V, Decay decay>
-using ElementsOf = Elements<V, decay, std::make_index_sequence<Rule<V>::states.size>>;
+template <class Rule, class V, Decay decay, class States = std::make_index_sequence<Rule::states.size>>
+using ElementsOf = Elements<V, decay, States, decltype(scratch_of<Rule>(States()))>;
 
-// What a rule does to each element.
-template <template <class> class Rule, class V, Decay decay>
-void update(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
-  const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
-  const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
+// Of a rule whose states are not one an element, the loop passes none.
+template <class V, Decay decay>
+using StatelessElements = Elements<V, decay, std::index_sequence<>, Scratch<>>;
+
+// Calls f for each element.
+template <class Elements, class F>
+RAVINE_INLINE void for_elements(const Elements& elements, std::int64_t begin, std::int64_t end, const F& f) {
   constexpr std::int64_t few = 1 << 10;  // where further loops cost more than they gain
   const std::int64_t first = end - begin < few ? end : line_start(elements.parameter(), begin);
   const std::int64_t last = first + (end - first) / lanes * lanes;
   for (std::int64_t i = first; i < last; i += lanes) {
     elements.expect_after(i);
 #pragma omp simd
-    for (std::int64_t j = 0; j < lanes; ++j) elements.call(rule, i + j);
+    for (std::int64_t j = 0; j < lanes; ++j) elements.call(f, i + j);
   }
   const std::int64_t ends[][2] = {{begin, first}, {last, end}};
   for (const auto& [from, to] : ends) {
 #pragma omp simd
-    for (std::int64_t i = from; i < to; ++i) elements.call(rule, i);
+    for (std::int64_t i = from; i < to; ++i) elements.call(f, i);
   }
+}
+
+// What a rule does to each element.
+template <template <class> class Rule, class V, Decay decay>
+void update(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
+  const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
+  for_elements(ElementsOf<Rule<V>, V, decay>(coefficients, arrays), begin, end, rule);
+}
+
+template <class Rule>
+struct Proposing {
+  const Rule& rule;
+
+  template <class... Values>
+  RAVINE_INLINE auto operator()(Values&&... values) const
+      -> decltype(std::declval<const Rule&>().propose(std::forward<Values>(values)...)) {
+    return rule.propose(std::forward<Values>(values)...);
+  }
+};
+
+// The direction that it puts into scratch.
+template <template <class> class Rule, class V, Decay decay>
+void propose(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
+  const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
+  for_elements(ElementsOf<Rule<V>, V, decay>(coefficients, arrays), begin, end, Proposing<Rule<V>>{rule});
 }
 
 template <class Rule>
@@ -138,10 +172,10 @@ struct Measuring {
 template <template <class> class Rule, class V, Decay decay>
 void measure(const Coefficients& coefficients, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
   const Rule<V> rule = rounded<Rule<V>, V>(coefficients.rule);
-  const ElementsOf<Rule, V, decay> elements(coefficients, arrays);
+  const ElementsOf<Rule<V>, V, decay> elements(coefficients, arrays);
   const Measuring<Rule<V>> terms{rule};
   struct Expecting {  // unlike a lambda's, its call can be inlined early: see prefetch.hpp
-    const ElementsOf<Rule, V, decay>& elements;
+    const ElementsOf<Rule<V>, V, decay>& elements;
     std::int64_t start;
 
     RAVINE_INLINE void operator()(std::int64_t i) const { elements.expect_after(start + i); }
@@ -157,11 +191,12 @@ void measure(const Coefficients& coefficients, const Arrays& arrays, std::int64_
 }
 
 template <template <class> class Rule, class V, Decay decay>
-constexpr Passes elementwise() {
-  Passes passes{};
-  if constexpr (Measures<Rule<V>>::value) passes.measure = measure<Rule, V, decay>;
-  if constexpr (Updates<Rule<V>>::value) passes.update = update<Rule, V, decay>;
-  return passes;
+constexpr RuleKernels elementwise() {
+  RuleKernels kernels{};
+  if constexpr (Proposes<Rule<V>>::value) kernels.propose = propose<Rule, V, decay>;
+  if constexpr (Measures<Rule<V>>::value) kernels.measure = measure<Rule, V, decay>;
+  if constexpr (Updates<Rule<V>>::value) kernels.update = update<Rule, V, decay>;
+  return kernels;
 }
 
 }  // namespace

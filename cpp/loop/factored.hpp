@@ -10,7 +10,7 @@ namespace {  // see rules/rules.hpp
 template <template <class> class Rule, class V, Decay decay>
 class Factored {
  public:
-  static constexpr Passes passes() { return {moments, settle, measure, update}; }
+  static constexpr RuleKernels kernels() { return {moments, settle, nullptr, measure, update}; }
 
  private:
   struct Row {
@@ -167,7 +167,7 @@ class Factored {
 
   static void measure(const Coefficients& c, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
     const auto rule = rounded<Rule<V>, V>(c.rule);
-    const Elements<V, decay, std::index_sequence<>> elements(c, arrays);
+    const StatelessElements<V, decay> elements(c, arrays);
     each_block(arrays, begin, end, [&](const Block& block) {
       LaneSums sums;
       each_piece(rule, arrays, block.begin, block.end, [&](std::int64_t first, std::int64_t n, const V* v) {
@@ -181,7 +181,7 @@ class Factored {
 
   static void update(const Coefficients& c, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
     const auto rule = rounded<Rule<V>, V>(c.rule);
-    const Elements<V, decay, std::index_sequence<>> elements(c, arrays);
+    const StatelessElements<V, decay> elements(c, arrays);
     each_piece(rule, arrays, begin, end, [&](std::int64_t first, std::int64_t n, const V* v) {
 #pragma omp simd
       for (std::int64_t i = 0; i < n; ++i)

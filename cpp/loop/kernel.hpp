@@ -15,8 +15,9 @@ enum class Decay { none, coupled, decoupled };
 constexpr int decay_count = 3;
 
 constexpr int max_rule_coefficients = 13;
+constexpr int max_hyper = 9;
 constexpr int max_states = 4;
-constexpr int max_scalars = 3;  // numbers that a rule carries from step to step
+constexpr int max_carried = 3;  // numbers that a rule carries from step to step
 
 constexpr int lanes = 16;  // how many partial sums a sum has, and how many bits of a mask stand in a word
 
@@ -57,10 +58,11 @@ struct Arrays {
 // Works on the elements [begin, end), which are whole blocks where the rule takes sums.
 using Kernel = void (*)(const Coefficients&, const Arrays&, std::int64_t begin, std::int64_t end);
 
-// What an update consists of: each pass goes over all elements before the next begins. Null: there is no such pass.
-struct Passes {
+// What a rule does to the elements of a tensor, phase by phase. Null: the rule has no such phase.
+struct RuleKernels {
   Kernel moments;  // of a factored rule: means along rows and columns
   Kernel settle;   // and what follows from them, for a whole tensor
+  Kernel propose;  // the direction, before others change it
   Kernel measure;  // sums, from which the rule decides how large a step to take
   Kernel update;
 };

@@ -231,7 +231,7 @@ class Passes {
 
   BatchNormKernel kernel(BatchNormPass pass) const {
     const Dtype dtype = sizeof(V) == 4 ? Dtype::float32 : Dtype::float64;
-    return isa::active().batch_norm.passes[int(pass)][int(grid_.scheme)][int(fused_)][int(dtype)];
+    return isa::active().layers->batch_norm.passes[int(pass)][int(grid_.scheme)][int(fused_)][int(dtype)];
   }
 
   struct Spread {
@@ -303,8 +303,8 @@ class Passes {
                      });
     for (std::int64_t f = 0; f < grid_.fold; ++f) {
       const std::int64_t column = f * channels * shape_.length;
-      isa::active().batch_norm.fold(of_columns[0] + column, of_columns[1] + column, channels, shape_.length, first,
-                                    second);
+      isa::active().layers->batch_norm.fold(of_columns[0] + column, of_columns[1] + column, channels, shape_.length,
+                                            first, second);
     }
   }
 

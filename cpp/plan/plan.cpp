@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "isa/select.hpp"
+#include "plan/blocks.hpp"
 #include "plan/measures.hpp"
-#include "plan/rule_table.hpp"
-#include "threads/threads.hpp"
+#include "rules/registry.hpp"
 
 namespace ravine {
 namespace {
@@ -33,19 +32,24 @@ std::int64_t factored_block(std::int64_t size, std::int64_t rows, std::int64_t c
   return count * columns;
 }
 
-double decay_coefficient(Decay decay, const Hyper& hyper) {
-  switch (decay) {
-    case Decay::coupled: return hyper.weight_decay;
-    case Decay::decoupled: return hyper.lr * hyper.weight_decay;  // 1 minus it would round worse
+// The weight decay as the loop takes it.
+double decay_coefficient(const Plan::Group& group, const RuleSchema& rule) {
+  switch (group.decay) {
+    case Decay::coupled: return group.weight_decay;
+    case Decay::decoupled: return group.hyper[rule.lr()] * group.weight_decay;  // 1 minus it would round worse
     case Decay::none: break;
   }
   return 0;
 }
 
+void add(SumPair& to, const SumPair& more) {
+  to.first += more.first;
+  to.second += more.second;
+}
+
 }  // namespace
 
-Plan::Plan(std::vector<Tensor> all, int group_count, std::int64_t* steps)
-    : tensors(std::move(all)), groups(group_count), steps_(steps) {
+Plan::Plan(std::vector<Tensor> all, int group_count) : tensors(std::move(all)), groups(group_count) {
   shared_.reserve(tensors.size());
   own_.reserve(tensors.size());
   jobs_.reserve(tensors.size());
@@ -55,58 +59,92 @@ Plan::Plan(std::vector<Tensor> all, int group_count, std::int64_t* steps)
 
 void Plan::bind(std::size_t i, int rule, std::int64_t rows, std::int64_t columns) {
   Tensor& tensor = tensors[i];
-  const RuleInfo& info = rule_table()[rule];
+  const RuleSchema& schema = rule_schemas()[rule];
   tensor.rule = rule;
-  tensor.block = info.is_factored ? factored_block(tensor.size, rows, columns)
-                 : info.decide    ? elements_per_sum
-                                  : elements_per_line;
+  tensor.block = schema.is_factored ? factored_block(tensor.size, rows, columns)
+                 : schema.decide    ? elements_per_sum
+                                    : elements_per_line;
   const std::int64_t blocks = divide_up(tensor.size, tensor.block);
-  const std::int64_t matrices = info.is_factored && tensor.size > 0 ? tensor.size / (rows * columns) : 0;
-  tensor.sums.resize(info.decide ? blocks : 0);
-  tensor.means.resize(info.is_factored ? blocks * columns + matrices : 0);
-  tensor.arrays.sums = tensor.sums.data();
+  const std::int64_t matrices = schema.is_factored && tensor.size > 0 ? tensor.size / (rows * columns) : 0;
+  tensor.blocks = schema.decide ? blocks : 0;
+  tensor.means.resize(schema.is_factored ? blocks * columns + matrices : 0);
   tensor.arrays.factoring = {rows, columns, tensor.block, tensor.means.data() + matrices, tensor.means.data()};
+  sums_are_placed_ = false;
 }
 
-Plan::Step Plan::step_of(int group, int rule, std::int64_t t, const Scalars& before) const {
+// One tensor's after the other's, those without a gradient included, so that each has its place whatever comes.
+void Plan::place_sums() {
+  std::int64_t count = 0;
+  for (const Tensor& tensor : tensors) count += tensor.blocks;
+  sums_.resize(count);
+  SumPair* next = sums_.data();
+  for (Tensor& tensor : tensors) {
+    tensor.arrays.sums = next;
+    next += tensor.blocks;
+  }
+  sums_are_placed_ = true;
+}
+
+void Plan::choose_stages() {
+  has_stages_ = extras_.unscale != 1 || extras_.zero;
+  if (!has_stages_) return;
+  const StageTable& table = *isa::active().stages;
+  for (const Dtype dtype : {Dtype::float32, Dtype::float64}) {
+    Stage gradient;
+    gradient.item_size = item_size(dtype);
+    gradient.factor = extras_.unscale;
+    if (extras_.unscale != 1) gradient.load = table.unscale[int(dtype)];
+    stages_[int(dtype)].gradient = gradient;
+    if (extras_.zero) gradient.store = table.set_zero[int(dtype)];
+    last_stages_[int(dtype)].gradient = gradient;
+  }
+}
+
+const Stages& Plan::stages_of(const Job& job, Kernel RuleKernels::* phase) const {
+  const bool is_last = phase == &RuleKernels::update || (phase == &RuleKernels::measure && !job.kernels->update);
+  return (is_last ? last_stages_ : stages_)[int(job.tensor->dtype)];
+}
+
+Plan::Shared Plan::shared_of(int group, int rule, std::int64_t t, const Carried& before) const {
   const Group& g = groups[group];
-  Step step{group, rule, t, before, before, {}};
-  step.coefficients.gradient_scale = g.maximize ? -1 : 1;
-  step.coefficients.decay = decay_coefficient(g.decay, g.hyper);
-  rule_table()[rule].prepare(g.hyper, double(t), step.after.data(), step.coefficients.rule);
-  return step;
+  const RuleSchema& schema = rule_schemas()[rule];
+  Shared shared{group, rule, t, before, before, {}};
+  shared.coefficients.gradient_scale = g.maximize ? -1 : 1;
+  shared.coefficients.decay = decay_coefficient(g, schema);
+  schema.prepare(g.hyper.data(), double(t), shared.after.data(), shared.coefficients.rule);
+  return shared;
 }
 
-std::int64_t Plan::prepare() {
-  const Table& table = isa::active();
-  const std::vector<RuleInfo>& rules = rule_table();
-  has_moments_ = has_sums_ = has_updates_ = false;
+std::int64_t Plan::prepare(const Extras& extras) {
+  const isa::Table& table = isa::active();
+  const std::vector<RuleSchema>& rules = rule_schemas();
+  extras_ = extras;
+  choose_stages();
+  if (!sums_are_placed_) place_sums();
+  present_ = {};
   shared_.clear();
   own_.clear();
   jobs_.clear();
   starts_.clear();
   total_ = 0;
   std::int64_t bytes = 0;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const Tensor& tensor = tensors[i];
+  for (const Tensor& tensor : tensors) {
     if (!tensor.arrays.gradient && !tensor.rows) continue;  // the values of no rows may be nowhere
     const Group& group = groups[tensor.group];
-    const std::int64_t t = steps_[i] + 1;
-    Scalars scalars{};
-    for (int k = 0; k < max_scalars && tensor.scalars[k]; ++k) scalars[k] = *tensor.scalars[k];
+    const std::int64_t t = *tensor.step + 1;
+    Carried carried{};
+    for (int k = 0; k < max_carried && tensor.carried[k]; ++k) carried[k] = *tensor.carried[k];
     if (shared_.empty() || shared_.back().group != tensor.group || shared_.back().rule != tensor.rule ||
-        shared_.back().t != t || shared_.back().before != scalars)
-      shared_.push_back(step_of(tensor.group, tensor.rule, t, scalars));
-    const Step& step = shared_.back();
-    const RuleInfo& rule = rules[tensor.rule];
-    if (rule.decide) own_.push_back(step.coefficients);
-    const Passes& passes = table.passes_of(tensor.rule, group.decay, tensor.dtype);
+        shared_.back().t != t || shared_.back().before != carried)
+      shared_.push_back(shared_of(tensor.group, tensor.rule, t, carried));
+    const Shared& shared = shared_.back();
+    const RuleSchema& rule = rules[tensor.rule];
+    if (rule.decide) own_.push_back(shared.coefficients);
+    const RuleKernels& kernels = table.kernels_of(tensor.rule, group.decay, tensor.dtype);
     const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;
-    const Coefficients& coefficients = rule.decide ? own_.back() : step.coefficients;
-    jobs_.push_back({&passes, &tensor, &steps_[i], size, &coefficients, step.after});
-    has_moments_ |= passes.moments != nullptr;
-    has_sums_ |= passes.measure != nullptr;
-    has_updates_ |= passes.update != nullptr;
+    jobs_.push_back({&kernels, &tensor, size, rule.decide ? &own_.back() : &shared.coefficients, shared.after});
+    for (const auto phase : {&RuleKernels::moments, &RuleKernels::propose, &RuleKernels::measure, &RuleKernels::update})
+      if (kernels.*phase) present_.*phase = kernels.*phase;
     starts_.push_back(total_);
     total_ += size;
     const int arrays = 2 + int(rule.states.size());
@@ -117,67 +155,102 @@ std::int64_t Plan::prepare() {
 }
 
 void Plan::run() {
-  if (has_moments_) {
-    run(&Passes::moments);
+  if (extras_.norm) find_norm();
+  if (present_.moments) {
+    run(&RuleKernels::moments);
     for (const Job& job : jobs_)
-      if (job.passes->settle) job.passes->settle(*job.coefficients, job.tensor->arrays, 0, job.tensor->size);
+      if (job.kernels->settle) job.kernels->settle(*job.coefficients, job.tensor->arrays, 0, job.tensor->size);
   }
-  if (has_sums_) {
-    run(&Passes::measure);
+  if (present_.propose) {
+    run(&RuleKernels::propose);
+    transform();
+  }
+  if (present_.measure) {
+    if (reduce) std::fill(sums_.begin(), sums_.end(), SumPair{0, 0});  // those of tensors without a gradient
+    run(&RuleKernels::measure);
+    if (reduce) reduce(sums_.data(), sums_.size());
     decide();
   }
-  if (has_updates_) run(&Passes::update);
+  if (present_.update) run(&RuleKernels::update);
   for (const Job& job : jobs_) {
-    *job.steps += 1;
-    for (int k = 0; k < max_scalars && job.tensor->scalars[k]; ++k) *job.tensor->scalars[k] = job.after[k];
+    *job.tensor->step += 1;
+    for (int k = 0; k < max_carried && job.tensor->carried[k]; ++k) *job.tensor->carried[k] = job.after[k];
   }
 }
 
 // Adds up the sums of the blocks, and lets the rules decide by them.
 void Plan::decide() {
-  const auto add = [](SumPair& to, const SumPair& more) {
-    to.first += more.first;
-    to.second += more.second;
-  };
   const auto total_of = [&](const Tensor& tensor) {
     SumPair total{0, 0};
-    for (const SumPair& sum : tensor.sums) add(total, sum);
+    for (std::int64_t block = 0; block < tensor.blocks; ++block) add(total, tensor.arrays.sums[block]);
     return total;
   };
+  const std::vector<RuleSchema>& rules = rule_schemas();
   std::fill(group_sums_.begin(), group_sums_.end(), SumPair{0, 0});
   for (const Job& job : jobs_)
-    if (rule_table()[job.tensor->rule].sums_over_group) add(group_sums_[job.tensor->group], total_of(*job.tensor));
+    if (rules[job.tensor->rule].sums_over_group) add(group_sums_[job.tensor->group], total_of(*job.tensor));
   auto own = own_.begin();
   for (Job& job : jobs_) {
     const Tensor& tensor = *job.tensor;
-    const RuleInfo& rule = rule_table()[tensor.rule];
+    const RuleSchema& rule = rules[tensor.rule];
     if (!rule.decide) continue;
     const SumPair sums = rule.sums_over_group ? group_sums_[tensor.group] : total_of(tensor);
     rule.decide(sums, double(tensor.size), job.after.data(), (own++)->rule);
   }
 }
 
-// Runs one pass over the run of all jobs.
-void Plan::run(Kernel Passes::* pass) const {
+// The norm of all gradients, from the sums of blocks of each.
+void Plan::find_norm() {
+  std::int64_t count = 0;
+  for (Job& job : jobs_) {
+    job.first_square = count;
+    count += divide_up(job.size, elements_per_sum);
+  }
+  squares_.assign(std::size_t(count), SumPair{0, 0});
+  const StageTable& table = *isa::active().stages;
+  each_part(elements_per_sum, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+    table.add_squares[int(job.tensor->dtype)](job.tensor->arrays.gradient, extras_.unscale, begin, end,
+                                              squares_.data() + job.first_square);
+  });
+  if (reduce) reduce(squares_.data(), squares_.size());
+  SumPair total{0, 0};
+  for (const SumPair& sum : squares_) add(total, sum);
+  norm_ = {total.first, std::int64_t(total.second)};
+}
+
+// Calls work(job, begin, end) for parts of the run of all jobs. A part begins at a multiple of `block` elements of its
+// tensor, or where that is 0, of the tensor's own block.
+template <class Work>
+void Plan::each_part(std::int64_t block, const Work& work) const {
   threads::run_in_parts(total_, elements_per_part, share_, [&](std::int64_t part_begin, std::int64_t part_end) {
     auto index = std::size_t(std::upper_bound(starts_.begin(), starts_.end(), part_begin) - starts_.begin());
     for (index -= index > 0; index < jobs_.size() && starts_[index] < part_end; ++index) {
       const Job& job = jobs_[index];
+      const std::int64_t multiple = block > 0 ? block : job.tensor->block;
       const auto boundary = [&](std::int64_t position) {
         const std::int64_t local = position - starts_[index];
         if (local <= 0) return std::int64_t(0);
         if (local >= job.size) return job.size;
-        return local / job.tensor->block * job.tensor->block;
+        return local / multiple * multiple;
       };
       const std::int64_t begin = boundary(part_begin), end = boundary(part_end);
-      const Kernel kernel = job.passes->*pass;
-      if (begin >= end || !kernel) continue;
-      const Tensor& tensor = *job.tensor;
-      if (tensor.rows)
-        update_rows(kernel, *job.coefficients, tensor.arrays, tensor.dtype, *tensor.rows, begin, end);
-      else
-        kernel(*job.coefficients, tensor.arrays, begin, end);
+      if (begin < end) work(job, begin, end);
     }
+  });
+}
+
+// Runs one phase over the run of all jobs.
+void Plan::run(Kernel RuleKernels::* phase) const {
+  each_part(0, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+    const Kernel kernel = job.kernels->*phase;
+    if (!kernel) return;
+    const Tensor& tensor = *job.tensor;
+    const Stages* const stages = has_stages_ ? &stages_of(job, phase) : nullptr;
+    const StagedKernel staged{kernel, *job.coefficients, tensor.dtype, stages};
+    if (tensor.rows)
+      update_rows(staged, tensor.arrays, *tensor.rows, begin, end);
+    else
+      staged(tensor.arrays, tensor.block, begin, end);
   });
 }
 

@@ -41,8 +41,8 @@ void copy_row(const V* from, std::int64_t length, V* to) {
 template <class V>
 class Update {
  public:
-  Update(Kernel kernel, const Coefficients& coefficients, const Arrays& arrays, const Rows& rows)
-      : kernel_(kernel), coefficients_(coefficients), values_(static_cast<const V*>(arrays.gradient)), rows_(rows) {
+  Update(const StagedKernel& kernel, const Arrays& arrays, const Rows& rows)
+      : kernel_(kernel), values_(static_cast<const V*>(arrays.gradient)), rows_(rows) {
     tables_[count_++] = static_cast<V*>(arrays.parameter);
     for (void* state : arrays.states)
       if (state) tables_[count_++] = static_cast<V*>(state);
@@ -105,11 +105,10 @@ class Update {
     piece.parameter = arrays[0];
     piece.gradient = values_ + begin;
     std::copy_n(arrays + 1, count_ - 1, piece.states);
-    kernel_(coefficients_, piece, 0, end - begin);
+    kernel_(piece, 1, 0, end - begin);
   }
 
-  Kernel kernel_;
-  const Coefficients& coefficients_;
+  const StagedKernel& kernel_;
   const V* values_;
   const Rows& rows_;
   V* tables_[1 + max_states];  // the parameter and its states
@@ -124,12 +123,12 @@ bool is_increasing(const std::int64_t* rows, std::int64_t count) {
   return true;
 }
 
-void update_rows(Kernel kernel, const Coefficients& coefficients, const Arrays& arrays, Dtype dtype, const Rows& rows,
-                 std::int64_t begin, std::int64_t end) {
-  if (dtype == Dtype::float32)
-    Update<float>(kernel, coefficients, arrays, rows).run(begin, end);
+void update_rows(const StagedKernel& kernel, const Arrays& arrays, const Rows& rows, std::int64_t begin,
+                 std::int64_t end) {
+  if (kernel.dtype == Dtype::float32)
+    Update<float>(kernel, arrays, rows).run(begin, end);
   else
-    Update<double>(kernel, coefficients, arrays, rows).run(begin, end);
+    Update<double>(kernel, arrays, rows).run(begin, end);
 }
 
 // Sorts by the digits of the rows, the lowest first; each pass is stable.

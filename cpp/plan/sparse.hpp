@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "loop/kernel.hpp"
+#include "plan/blocks.hpp"
 
 namespace ravine {
 
@@ -22,8 +22,8 @@ bool is_increasing(const std::int64_t* rows, std::int64_t count);
 
 // Updates the elements [begin, end) of the run of all named rows. The gradient of `arrays` are their values; parameter
 // and states are whole tables.
-void update_rows(Kernel kernel, const Coefficients& coefficients, const Arrays& arrays, Dtype dtype, const Rows& rows,
-                 std::int64_t begin, std::int64_t end);
+void update_rows(const StagedKernel& kernel, const Arrays& arrays, const Rows& rows, std::int64_t begin,
+                 std::int64_t end);
 
 // How entries that name rows in any order, and more than once, come together. Its room is kept for the next time.
 class Coalescing {

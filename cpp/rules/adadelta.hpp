@@ -1,8 +1,7 @@
 #pragma once
 
 #include "rules/arithmetic.hpp"
-#include "rules/hyper.hpp"
-#include "rules/names.hpp"
+#include "rules/schema.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -14,7 +13,9 @@ namespace {  // see rules.hpp
 template <class V>
 struct Adadelta {
   static constexpr const char* name = "adadelta";
-  static constexpr auto states = names("square_avg", "acc_delta");
+  static constexpr auto states = ravine::states("square_avg", "acc_delta");
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, rho, eps);
   V lr, rho, one_minus_rho, eps;
 
   static Adadelta prepare(const Hyper& h, double /*t*/) { return {h.lr, h.rho, 1 - h.rho, h.eps}; }

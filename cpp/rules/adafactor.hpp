@@ -2,8 +2,7 @@
 
 #include "loop/kernel.hpp"
 #include "rules/arithmetic.hpp"
-#include "rules/hyper.hpp"
-#include "rules/names.hpp"
+#include "rules/schema.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -14,8 +13,10 @@ namespace {  // see rules.hpp
 template <class V>
 struct Adafactor {
   static constexpr const char* name = "adafactor";
-  static constexpr auto states = names("variance");
-  V added, eps1, eps2, d, step;
+  static constexpr auto states = ravine::states("variance");
+  static constexpr Decays decays = decoupled_decay;
+  RAVINE_HYPER(lr, beta2_decay, eps1, eps2, d);
+  V added, eps1, eps2, d, step_size;
 
   static Adafactor prepare(const Hyper& h, double t) {
     return {std::pow(t, h.beta2_decay), h.eps1, h.eps2, h.d, min_(h.lr, 1 / std::sqrt(t))};
@@ -35,11 +36,11 @@ struct Adafactor {
     return terms(p, scaled(g, v));
   }
 
-  void decide(SumPair sums, double n, double* /*carried*/) {
-    step *= max_(std::sqrt(sums.first / n), eps2) / max_(std::sqrt(sums.second / n) / d, 1.);
+  void decide(SumPair sums, double n, double* /*values*/) {
+    step_size *= max_(std::sqrt(sums.first / n), eps2) / max_(std::sqrt(sums.second / n) / d, 1.);
   }
 
-  void apply(V& p, V u) const { p -= step * u; }
+  void apply(V& p, V u) const { p -= step_size * u; }
 
   void operator()(V& p, V g, V v) const { apply(p, scaled(g, v)); }
 };
@@ -48,10 +49,12 @@ struct Adafactor {
 template <class V>
 struct AdafactorFactored : Adafactor<V> {
   static constexpr const char* name = "adafactor_factored";
-  static constexpr auto states = names("row_var", "col_var");
+  static constexpr auto states = ravine::states(one_a_row("row_var"), one_a_column("col_var"));
   static constexpr bool is_factored = true;
 
-  static AdafactorFactored prepare(const Hyper& h, double t) { return {Adafactor<V>::prepare(h, t)}; }
+  static AdafactorFactored prepare(const typename Adafactor<V>::Hyper& h, double t) {
+    return {Adafactor<V>::prepare(h, t)};
+  }
 
   V share(V r, V mean) const { return r / max_(this->least(), mean); }
 };

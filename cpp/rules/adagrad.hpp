@@ -1,8 +1,7 @@
 #pragma once
 
 #include "rules/arithmetic.hpp"
-#include "rules/hyper.hpp"
-#include "rules/names.hpp"
+#include "rules/schema.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -12,8 +11,10 @@ namespace {  // see rules.hpp
 template <class V>
 struct Adagrad {
   static constexpr const char* name = "adagrad";
-  static constexpr auto states = names("sum");
+  static constexpr auto states = ravine::states("sum");
   static constexpr bool sparse = true;
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, lr_decay, eps);
   V lr, eps;
 
   static Adagrad prepare(const Hyper& h, double t) { return {h.lr / (1 + (t - 1) * h.lr_decay), h.eps}; }

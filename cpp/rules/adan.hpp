@@ -1,8 +1,7 @@
 #pragma once
 
 #include "rules/arithmetic.hpp"
-#include "rules/hyper.hpp"
-#include "rules/names.hpp"
+#include "rules/schema.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -13,9 +12,11 @@ namespace {  // see rules.hpp
 template <class V>
 struct Adan {
   static constexpr const char* name = "adan";
-  static constexpr auto states = names("exp_avg", "exp_avg_diff", "exp_avg_sq", "previous_grad");
+  static constexpr auto states = ravine::states("exp_avg", "exp_avg_diff", "exp_avg_sq", "previous_grad");
+  static constexpr Decays decays = decoupled_decay;
+  RAVINE_HYPER(lr, beta1, beta2, beta3, eps, eps_root);
   V one_minus_beta1, beta2, one_minus_beta2, beta3, one_minus_beta3;
-  V step, change_step, unbias3, eps, eps_root, first;
+  V step_size, change_step_size, inv_bias_correction3, eps, eps_root, first;
 
   static Adan prepare(const Hyper& h, double t) {
     return {1 - h.beta1,
@@ -37,7 +38,7 @@ struct Adan {
     m += one_minus_beta1 * (g - m);
     a += one_minus_beta2 * (d - a);
     n = beta3 * n + one_minus_beta3 * (ahead * ahead);
-    p -= (step * m + change_step * a) / (sqrt_(n * unbias3 + eps_root) + eps);
+    p -= (step_size * m + change_step_size * a) / (sqrt_(n * inv_bias_correction3 + eps_root) + eps);
     previous = g;
   }
 };

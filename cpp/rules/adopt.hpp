@@ -1,6 +1,6 @@
 #pragma once
 
-#include "rules/adam.hpp"
+#include "rules/means.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -12,13 +12,15 @@ namespace {  // see rules.hpp
 template <class V>
 struct Adopt : Means<V> {
   static constexpr const char* name = "adopt";
-  static constexpr auto states = names("exp_avg", "exp_avg_sq");
+  static constexpr auto states = ravine::states("exp_avg", "exp_avg_sq");
+  static constexpr Decays decays = either_decay;
+  RAVINE_HYPER(lr, beta1, beta2, eps, use_clipping);
   V lr, eps, clip;
 
   static Adopt prepare(const Hyper& h, double t) {
     const bool first = t == 1;
     return {first ? Means<V>{0, 0, 1} : Means<V>::prepare(h), h.lr, h.eps,
-            first || h.clipped != 0 ? std::pow(t - 1, 0.25) : infinity};
+            first || h.use_clipping != 0 ? std::pow(t - 1, 0.25) : infinity};
   }
 
   V average(V g, V& m, V& v) const {
@@ -40,7 +42,7 @@ template <class V>
 struct AdoptNesterov : Adopt<V> {
   static constexpr const char* name = "adopt_nesterov";
 
-  static AdoptNesterov prepare(const Hyper& h, double t) { return {Adopt<V>::prepare(h, t)}; }
+  static AdoptNesterov prepare(const typename Adopt<V>::Hyper& h, double t) { return {Adopt<V>::prepare(h, t)}; }
 
   void operator()(V& p, V g, V& m, V& v) const {
     const V u = this->average(g, m, v);

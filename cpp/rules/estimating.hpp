@@ -3,6 +3,7 @@
 
 #include "loop/kernel.hpp"
 #include "rules/adam.hpp"
+#include "rules/sgd.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -11,28 +12,30 @@ namespace {  // see rules.hpp
 //   a = lr sqrt(1 - beta2^t) / (1 - beta1^t);   w = a d^2 / d0
 //   s <- beta3 s + w g                                         with safeguard_warmup: d^2 / d0 instead of w
 //   n <- beta3 n + w <g, o - p>;   e = max(d, d_coef n / |s|_1)           sums over the group, d = d0 at first
-//   p <- p - a d (m / (sqrt(v) + e eps) + update_decay p);   d <- e
+//   p <- p - a d (m / (sqrt(v) + e eps) + weight_decay p);   d <- e
 template <class V>
 struct Prodigy : Means<V> {
   static constexpr const char* name = "prodigy";
-  static constexpr auto states = names("exp_avg", "exp_avg_sq", "s", "p0");
-  static constexpr auto scalars = names("d", "d_numerator");
+  static constexpr auto states = ravine::states("exp_avg", "exp_avg_sq", "s", "p0");
+  static constexpr auto carried = names("d", "d_numerator");
   static constexpr bool sums_over_group = true;
-  V d, weight, sum_weight, beta3, step, eps, decay, d_coef, first;
+  static constexpr Decays decays = no_decay;
+  RAVINE_HYPER(lr, beta1, beta2, beta3, eps, weight_decay, safeguard_warmup, d0, d_coef);
+  V d, weight, sum_weight, beta3, step_size, eps, decay, d_coef, first;
 
-  static Prodigy prepare(const Hyper& h, double t, double* carried) {
-    const double d = carried[0] > 0 ? carried[0] : h.d0;
-    carried[0] = d;
-    const double step = h.lr * d * std::sqrt(1 - std::pow(h.beta2, t)) / (1 - std::pow(h.beta1, t));
-    const double weight = step * d / h.d0;
+  static Prodigy prepare(const Hyper& h, double t, double* values) {
+    const double d = values[0] > 0 ? values[0] : h.d0;
+    values[0] = d;
+    const double step_size = h.lr * d * std::sqrt(1 - std::pow(h.beta2, t)) / (1 - std::pow(h.beta1, t));
+    const double weight = step_size * d / h.d0;
     return {Means<V>::prepare(h),
             d,
             weight,
             h.safeguard_warmup != 0 ? d * d / h.d0 : weight,
-            h.beta3,
-            step,
+            h.beta3 < 0 ? std::sqrt(h.beta2) : h.beta3,
+            step_size,
             h.eps,
-            step * h.update_decay,
+            step_size * h.weight_decay,
             h.d_coef,
             t == 1 ? 1. : 0.};
   }
@@ -45,13 +48,15 @@ struct Prodigy : Means<V> {
     return {double(weight * g) * double(o - p), double(abs_(s))};
   }
 
-  void decide(SumPair sums, double /*n*/, double* carried) {
-    carried[1] = beta3 * carried[1] + sums.first;
-    if (sums.second > 0) carried[0] = max_(d_coef * carried[1] / sums.second, carried[0]);
-    eps *= carried[0];
+  void decide(SumPair sums, double /*n*/, double* values) {
+    values[1] = beta3 * values[1] + sums.first;
+    if (sums.second > 0) values[0] = max_(d_coef * values[1] / sums.second, values[0]);
+    eps *= values[0];
   }
 
-  void operator()(V& p, V /*g*/, V m, V v, V /*s*/, V /*o*/) const { p -= step * m / (sqrt_(v) + eps) + decay * p; }
+  void operator()(V& p, V /*g*/, V m, V v, V /*s*/, V /*o*/) const {
+    p -= step_size * m / (sqrt_(v) + eps) + decay * p;
+  }
 };
 
 // The first phase of SWATS (Keskar & Socher 2017, algorithm 1): Adam, and beside it the learning rate with which
@@ -63,12 +68,16 @@ template <class V>
 struct Swats {
   static constexpr const char* name = "swats";
   static constexpr auto states = Adam<V>::states;
-  static constexpr auto scalars = names("gamma_avg", "gamma_weight", "rate");
+  static constexpr auto carried = names("gamma_avg", "gamma_weight", "rate");
   static constexpr bool sums_over_group = true;
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, beta1, beta2, eps, tolerance);
   Adam<V> adam;
   V tolerance;
 
-  static Swats prepare(const Hyper& h, double t, double* /*carried*/) { return {Adam<V>::prepare(h, t), h.tolerance}; }
+  static Swats prepare(const Hyper& h, double t, double* /*values*/) {
+    return {Adam<V>::prepare(h, t, 0), h.tolerance};
+  }
 
   SumPair measure(V& p, V g, V& m, V& v) const {
     adam.average(g, m, v);
@@ -77,14 +86,26 @@ struct Swats {
     return {double(u) * double(u), double(u) * double(g)};
   }
 
-  void decide(SumPair sums, double /*n*/, double* carried) {
+  void decide(SumPair sums, double /*n*/, double* values) {
     if (!(sums.second > 0)) return;
-    const bool first = carried[1] == 0;
+    const bool first = values[1] == 0;
     const double gamma = sums.first / sums.second;
-    carried[0] = adam.beta2 * carried[0] + adam.one_minus_beta2 * gamma;
-    carried[1] = adam.beta2 * carried[1] + adam.one_minus_beta2;
-    const double mean = carried[0] / carried[1];
-    if (!first && std::abs(mean - gamma) < tolerance) carried[2] = mean;
+    values[0] = adam.beta2 * values[0] + adam.one_minus_beta2 * gamma;
+    values[1] = adam.beta2 * values[1] + adam.one_minus_beta2;
+    const double mean = values[0] / values[1];
+    if (!first && std::abs(mean - gamma) < tolerance) values[2] = mean;
+  }
+};
+
+// Its second phase, gradient descent with Adam's first beta as momentum:
+//   b <- beta1 b + g;   p <- p - lr sgd_scale (1 - beta1) b                 sgd_scale = rate / lr when it took over
+template <class V>
+struct SwatsDescent : Momentum<V> {
+  static constexpr const char* name = "swats_descent";
+  RAVINE_HYPER(lr, sgd_scale, beta1);
+
+  static SwatsDescent prepare(const Hyper& h, double t) {
+    return {Momentum<V>::prepare({h.lr * h.sgd_scale * (1 - h.beta1), h.beta1, 0}, t)};
   }
 };
 

@@ -1,8 +1,7 @@
 #pragma once
 
 #include "rules/arithmetic.hpp"
-#include "rules/hyper.hpp"
-#include "rules/names.hpp"
+#include "rules/schema.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -12,7 +11,9 @@ namespace {  // see rules.hpp
 template <class V>
 struct Lion {
   static constexpr const char* name = "lion";
-  static constexpr auto states = names("exp_avg");
+  static constexpr auto states = ravine::states("exp_avg");
+  static constexpr Decays decays = decoupled_decay;
+  RAVINE_HYPER(lr, beta1, beta2);
   V lr, beta1, one_minus_beta1, beta2, one_minus_beta2;
 
   static Lion prepare(const Hyper& h, double /*t*/) { return {h.lr, h.beta1, 1 - h.beta1, h.beta2, 1 - h.beta2}; }

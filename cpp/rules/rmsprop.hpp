@@ -1,8 +1,7 @@
 #pragma once
 
 #include "rules/arithmetic.hpp"
-#include "rules/hyper.hpp"
-#include "rules/names.hpp"
+#include "rules/schema.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -14,7 +13,9 @@ namespace {  // see rules.hpp
 template <class V>
 struct RMSprop {
   static constexpr const char* name = "rmsprop";
-  static constexpr auto states = names("square_avg");
+  static constexpr auto states = ravine::states("square_avg");
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, alpha, eps, eps_root, momentum);
   V lr, alpha, one_minus_alpha, eps, eps_root, momentum;
 
   static RMSprop prepare(const Hyper& h, double /*t*/) {
@@ -40,9 +41,9 @@ struct RMSprop {
 template <class V>
 struct RMSpropMomentum : RMSprop<V> {
   static constexpr const char* name = "rmsprop_momentum";
-  static constexpr auto states = names("square_avg", "momentum_buffer");
+  static constexpr auto states = ravine::states("square_avg", "momentum_buffer");
 
-  static RMSpropMomentum prepare(const Hyper& h, double t) { return {RMSprop<V>::prepare(h, t)}; }
+  static RMSpropMomentum prepare(const typename RMSprop<V>::Hyper& h, double t) { return {RMSprop<V>::prepare(h, t)}; }
 
   void operator()(V& p, V g, V& v, V& b) const {
     b = this->momentum * b + this->plain(g, v);
@@ -53,9 +54,9 @@ struct RMSpropMomentum : RMSprop<V> {
 template <class V>
 struct RMSpropCentered : RMSprop<V> {
   static constexpr const char* name = "rmsprop_centered";
-  static constexpr auto states = names("square_avg", "grad_avg");
+  static constexpr auto states = ravine::states("square_avg", "grad_avg");
 
-  static RMSpropCentered prepare(const Hyper& h, double t) { return {RMSprop<V>::prepare(h, t)}; }
+  static RMSpropCentered prepare(const typename RMSprop<V>::Hyper& h, double t) { return {RMSprop<V>::prepare(h, t)}; }
 
   void operator()(V& p, V g, V& v, V& a) const { p -= this->lr * this->centered(g, v, a); }
 };
@@ -63,9 +64,11 @@ struct RMSpropCentered : RMSprop<V> {
 template <class V>
 struct RMSpropCenteredMomentum : RMSprop<V> {
   static constexpr const char* name = "rmsprop_centered_momentum";
-  static constexpr auto states = names("square_avg", "grad_avg", "momentum_buffer");
+  static constexpr auto states = ravine::states("square_avg", "grad_avg", "momentum_buffer");
 
-  static RMSpropCenteredMomentum prepare(const Hyper& h, double t) { return {RMSprop<V>::prepare(h, t)}; }
+  static RMSpropCenteredMomentum prepare(const typename RMSprop<V>::Hyper& h, double t) {
+    return {RMSprop<V>::prepare(h, t)};
+  }
 
   void operator()(V& p, V g, V& v, V& a, V& b) const {
     b = this->momentum * b + this->centered(g, v, a);

@@ -1,8 +1,7 @@
 #pragma once
 
 #include "rules/arithmetic.hpp"
-#include "rules/hyper.hpp"
-#include "rules/names.hpp"
+#include "rules/schema.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -14,7 +13,9 @@ namespace {  // see rules.hpp
 template <class V>
 struct Rprop {
   static constexpr const char* name = "rprop";
-  static constexpr auto states = names("prev", "step_size");
+  static constexpr auto states = ravine::states("prev", "step_size");
+  static constexpr Decays decays = no_decay;
+  RAVINE_HYPER(lr, eta_minus, eta_plus, step_min, step_max);
   V lr, eta_minus, eta_plus, step_min, step_max, first;
 
   static Rprop prepare(const Hyper& h, double t) {

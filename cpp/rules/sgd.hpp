@@ -1,7 +1,6 @@
 #pragma once
 
-#include "rules/hyper.hpp"
-#include "rules/names.hpp"
+#include "rules/schema.hpp"
 
 namespace ravine {
 namespace {  // see rules.hpp
@@ -10,8 +9,10 @@ namespace {  // see rules.hpp
 template <class V>
 struct Sgd {
   static constexpr const char* name = "sgd";
-  static constexpr auto states = names();
+  static constexpr auto states = ravine::states();
   static constexpr bool sparse = true;
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr);
   V lr;
 
   static Sgd prepare(const Hyper& h, double /*t*/) { return {h.lr}; }
@@ -25,7 +26,9 @@ struct Sgd {
 template <class V>
 struct Momentum {
   static constexpr const char* name = "momentum";
-  static constexpr auto states = names("momentum_buffer");
+  static constexpr auto states = ravine::states("momentum_buffer");
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, momentum, dampening);
   V lr, kept, added;
 
   static Momentum prepare(const Hyper& h, double t) {
@@ -44,7 +47,9 @@ struct Momentum {
 template <class V>
 struct Nesterov {
   static constexpr const char* name = "nesterov";
-  static constexpr auto states = names("momentum_buffer");
+  static constexpr auto states = ravine::states("momentum_buffer");
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, momentum);
   V lr, momentum;
 
   static Nesterov prepare(const Hyper& h, double /*t*/) { return {h.lr, h.momentum}; }

@@ -24,14 +24,16 @@ SumPair squares(V a, V b) {
 template <class V>
 struct Lars {
   static constexpr const char* name = "lars";
-  static constexpr auto states = names("momentum_buffer");
+  static constexpr auto states = ravine::states("momentum_buffer");
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, momentum, trust_coefficient, eps);
   V lr, momentum, trust_coefficient, eps;
 
   static Lars prepare(const Hyper& h, double /*t*/) { return {h.lr, h.momentum, h.trust_coefficient, h.eps}; }
 
   SumPair measure(V p, V g, V /*b*/) const { return squares(p, g); }
 
-  void decide(SumPair sums, double /*n*/, double* /*carried*/) { lr *= trust_ratio(sums, trust_coefficient, eps); }
+  void decide(SumPair sums, double /*n*/, double* /*values*/) { lr *= trust_ratio(sums, trust_coefficient, eps); }
 
   void operator()(V& p, V g, V& b) const {
     b = momentum * b + lr * g;
@@ -44,7 +46,7 @@ template <class V>
 struct LarsNesterov : Lars<V> {
   static constexpr const char* name = "lars_nesterov";
 
-  static LarsNesterov prepare(const Hyper& h, double t) { return {Lars<V>::prepare(h, t)}; }
+  static LarsNesterov prepare(const typename Lars<V>::Hyper& h, double t) { return {Lars<V>::prepare(h, t)}; }
 
   void operator()(V& p, V g, V& b) const {
     const V now = this->lr * g;
@@ -54,16 +56,18 @@ struct LarsNesterov : Lars<V> {
 };
 
 // LAMB (You et al. 2020, algorithm 2), m and v being Adam's:
-//   u = m / (1 - beta1^t) / (sqrt(v unbias2 + eps_root) + eps) + update_decay p
+//   u = m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t) + eps_root) + eps) + weight_decay p
 //   p <- p - lr |p| / |u| u                                                           lr u where either norm is 0
 template <class V>
 struct Lamb : Adam<V> {
   static constexpr const char* name = "lamb";
+  static constexpr Decays decays = no_decay;
+  RAVINE_HYPER(lr, beta1, beta2, eps, eps_root, weight_decay);
   V lr, decay;
 
   static Lamb prepare(const Hyper& h, double t) {
-    Lamb rule{Adam<V>::prepare(h, t), h.lr, h.update_decay};
-    rule.step = 1 / (1 - std::pow(h.beta1, t));
+    Lamb rule{Adam<V>::prepare(h, t, h.eps_root), h.lr, h.weight_decay};
+    rule.step_size = 1 / (1 - std::pow(h.beta1, t));
     return rule;
   }
 
@@ -74,7 +78,7 @@ struct Lamb : Adam<V> {
     return squares(p, direction(p, m, v));
   }
 
-  void decide(SumPair sums, double /*n*/, double* /*carried*/) { lr *= trust_ratio(sums, 1, 0); }
+  void decide(SumPair sums, double /*n*/, double* /*values*/) { lr *= trust_ratio(sums, 1, 0); }
 
   void operator()(V& p, V /*g*/, V m, V v) const { p -= lr * direction(p, m, v); }
 };

@@ -1,10 +1,20 @@
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 
+from ravine._hyper import Range
+
 compiler: str
 flags: str
+
+class RuleSchema(TypedDict):
+    hyper: tuple[str, ...]
+    states: dict[str, str]
+    carried: tuple[str, ...]
+    decays: tuple[str, ...]
+    is_sparse: bool
+    sums_over_group: bool
 
 def available_isas() -> list[str]: ...
 def isa() -> str: ...
@@ -17,32 +27,47 @@ def set_num_threads(threads: int) -> None: ...
 def threads_for(bytes: int) -> int: ...
 def cpus_by_quota(membership: str, root: str) -> int: ...
 def share_from(bytes: int) -> int: ...
-def rules() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]: ...
+def rules() -> dict[str, RuleSchema]: ...
 def coalesce(
     rows: np.ndarray[tuple[int], np.dtype[np.int64]], values: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[Any, Any]] | None: ...
 
-class Plan:
+class Binding:
     def __init__(
         self,
         owner: str,
-        parameters: Sequence[np.ndarray[Any, Any]],
-        labels: Sequence[str],
-        groups: Sequence[int],
-        steps: np.ndarray[tuple[int], np.dtype[np.int64]],
+        rule: str,
+        decay: str,
+        sources: dict[str, str | tuple[str, int] | float],
+        keys: dict[str, Range | tuple[Range, ...] | None],
+        switches: Sequence[str],
     ) -> None: ...
+
+class Plan:
+    def __init__(
+        self, owner: str, parameters: Sequence[tuple[str, np.ndarray[Any, Any], int, np.ndarray[Any, Any]]]
+    ) -> None: ...
+    def set_group(self, group: int, binding: Binding, checked: dict[str, Any]) -> None: ...
     def bind(
         self,
         parameter: int,
         rule: str,
-        states: Sequence[np.ndarray[Any, Any]],
-        scalars: Sequence[np.ndarray[Any, Any]],
+        states: dict[str, np.ndarray[Any, Any]],
+        carried: dict[str, np.ndarray[Any, Any]],
     ) -> None: ...
-    def set(
-        self, group: int, hyper: dict[str, float], decoupled: bool, maximize: bool, source: dict[str, Any]
-    ) -> None: ...
-    def stale(self, param_groups: Any) -> list[int]: ...
-    def step(self, gradients: Sequence[Any], param_groups: Any = None) -> bool: ...
+    def set_transform(self, transform: Callable[[list[int]], object]) -> None: ...
+    def set_reduce(self, reduce: Callable[[np.ndarray[Any, Any]], object] | None) -> None: ...
+    def step(
+        self,
+        gradients: Sequence[Any],
+        param_groups: Any = None,
+        *,
+        unscale: float = 1.0,
+        zero: bool = False,
+        norm: bool = False,
+    ) -> bool: ...
+    @property
+    def norm(self) -> tuple[float, int]: ...
 
 class BatchNormContext:
     @property

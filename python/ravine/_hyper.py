@@ -6,156 +6,158 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 Check = Callable[[str, Any], Any]
 
 
-def _number(where: str, value: Any, expected: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected {expected}.") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{where}={value!r} is not finite; expected {expected}.")
-    return number
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a hyper-parameter may be, as data that the compiled part tests too; calling it checks a value.
+
+    Attributes:
+        expected: the range in words.
+        low, high: its ends.
+        low_open, high_open: whether an end is outside.
+        kind: whether it is of whole numbers alone (floats such as 5.0 count), or a flag, True or False.
+        outside: what messages say of a number outside.
+        expected_type: what messages say that they expect of what is no finite number; otherwise `expected`.
+        none: the number that None stands for in the compiled part, where None may be given.
+    """
+
+    expected: str
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+    kind: Literal["number", "whole", "flag"] = "number"
+    outside: str = " is out of range"
+    expected_type: str = ""
+    none: float | None = None
+
+    def __call__(self, where: str, value: Any) -> Any:
+        """Return the value as a plain number, or raise an error that begins with `where`."""
+        if value is None and self.none is not None:
+            return None
+        if self.kind == "flag":
+            return _flag(where, value)
+        number = _whole(where, value, self.expected) if self.kind == "whole" else self._finite(where, value)
+        above = number > self.low if self.low_open else number >= self.low
+        below = number < self.high if self.high_open else number <= self.high
+        if not (above and below):
+            raise ValueError(f"{where}={value!r}{self.outside}; expected {self.expected}.")
+        return number
+
+    def _finite(self, where: str, value: Any) -> float:
+        expected = self.expected_type or self.expected
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected {expected}.") from None
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise ValueError(f"{where}={value!r} is not finite; expected {expected}.")
+        return number
 
 
-def finite(where: str, value: Any) -> float:
-    """A finite number."""
-    return _number(where, value, "a finite number")
-
-
-def non_negative(where: str, value: Any) -> float:
-    """A finite number that is at least 0."""
-    number = _number(where, value, "a finite number, 0 or more")
-    if number < 0:
-        raise ValueError(f"{where}={value!r} is negative; expected a finite number, 0 or more.")
-    return number
-
-
-def non_positive(where: str, value: Any) -> float:
-    """A finite number that is at most 0."""
-    number = _number(where, value, "a finite number, 0 or less")
-    if number > 0:
-        raise ValueError(f"{where}={value!r} is above 0; expected a finite number, 0 or less.")
-    return number
-
-
-def at_least_one(where: str, value: Any) -> float:
-    """A finite number that is at least 1."""
-    number = _number(where, value, "a finite number, 1 or more")
-    if number < 1:
-        raise ValueError(f"{where}={value!r} is out of range; expected a finite number, 1 or more.")
-    return number
-
-
-def unit(where: str, value: Any) -> float:
-    """A number from 0 to 1."""
-    number = _number(where, value, "a number from 0 to 1")
-    if not 0 <= number <= 1:
-        raise ValueError(f"{where}={value!r} is out of range; expected a number from 0 to 1.")
-    return number
-
-
-def decay_rate(where: str, value: Any) -> float:
-    """A number from 0 to 1, without 1 itself."""
-    number = _number(where, value, "a number from 0 up to, but not including, 1")
-    if not 0 <= number < 1:
-        raise ValueError(f"{where}={value!r} is out of range; expected a number from 0 up to, but not including, 1.")
-    return number
-
-
-def proper_fraction(where: str, value: Any) -> float:
-    """A number between 0 and 1, without either."""
-    number = _number(where, value, "a number between 0 and 1, neither included")
-    if not 0 < number < 1:
-        raise ValueError(f"{where}={value!r} is out of range; expected a number between 0 and 1, neither included.")
-    return number
-
-
-def _several(where: str, value: Any, checks: tuple[Check, ...], expected: str) -> tuple[Any, ...]:
-    if not isinstance(value, tuple | list) or len(value) != len(checks):
-        raise TypeError(f"{where}={value!r}; expected {expected}.")
-    return tuple(check(f"{where}[{i}]", item) for i, (check, item) in enumerate(zip(checks, value, strict=True)))
-
-
-def betas(where: str, value: Any) -> tuple[Any, ...]:
-    """Two decay rates."""
-    return _several(where, value, (decay_rate,) * 2, "a pair of decay rates such as (0.9, 0.999)")
-
-
-def three_betas(where: str, value: Any) -> tuple[Any, ...]:
-    """Three decay rates."""
-    return _several(where, value, (decay_rate,) * 3, "three decay rates such as (0.9, 0.999, 0.9999)")
-
-
-def averaging_betas(where: str, value: Any) -> tuple[Any, ...]:
-    """A number between 0 and 1, and a decay rate."""
-    return _several(where, value, (proper_fraction, decay_rate), "a pair of decay rates such as (0.9, 0.999)")
-
-
-def etas(where: str, value: Any) -> tuple[Any, ...]:
-    """A factor below 1 and one above 1."""
-    pair = _several(where, value, (proper_fraction, finite), "a pair of factors such as (0.5, 1.2)")
-    if pair[1] <= 1:
-        raise ValueError(f"{where}[1]={pair[1]!r} is out of range; expected a number above 1.")
-    return pair
-
-
-def limits(where: str, value: Any) -> tuple[Any, ...]:
-    """A least and a greatest number, neither negative."""
-    pair = _several(where, value, (non_negative,) * 2, "a pair of limits such as (1e-6, 50)")
-    if pair[0] > pair[1]:
-        raise ValueError(f"{where}={value!r}; expected the lower limit first.")
-    return pair
-
-
-def flag(where: str, value: Any) -> bool:
-    """True or False."""
+def _flag(where: str, value: Any) -> bool:
     if not isinstance(value, bool | int) or value not in (0, 1):
         raise TypeError(f"{where}={value!r}; expected True or False.")
     return bool(value)
 
 
+def _whole(where: str, value: Any, expected: str) -> int:
+    try:
+        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    except TypeError:
+        if isinstance(value, float):
+            raise ValueError(f"{where}={value!r}; expected {expected}.") from None
+        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected {expected}.") from None
+    if isinstance(value, bool):
+        raise ValueError(f"{where}={value!r}; expected {expected}.")
+    return number
+
+
+finite = Range("a finite number")
+non_negative = Range("a finite number, 0 or more", low=0, outside=" is negative")
+non_positive = Range("a finite number, 0 or less", high=0, outside=" is above 0")
+one_or_more = Range("a finite number, 1 or more", low=1)
+unit = Range("a number from 0 to 1", low=0, high=1)
+decay_rate = Range("a number from 0 up to, but not including, 1", low=0, high=1, high_open=True)
+proper_fraction = Range("a number between 0 and 1, neither included", low=0, high=1, low_open=True, high_open=True)
+positive = Range("a finite number above 0", low=0, low_open=True, outside="")
+positive_unit = Range("a number above 0, up to 1", low=0, high=1, low_open=True)
+flag = Range("True or False", low=0, high=1, kind="flag")
+
+
+def at_least(least: int) -> Range:
+    """Return the whole numbers from `least` on."""
+    return Range(f"a whole number, {least} or more", low=least, kind="whole", outside="")
+
+
+whole = at_least(0)
+
+
+def none_or(numbers: Range, none: float) -> Range:
+    """Return the range in which None may be given too, and stands for a number outside in the compiled part."""
+    return replace(numbers, none=none)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Several numbers in a tuple; calling it checks a value.
+
+    Attributes:
+        ranges: the range of each, by the name that rules know it by.
+        expected: them in words.
+        together: raises where they, each right by itself, do not go together.
+    """
+
+    ranges: dict[str, Range]
+    expected: str
+    together: Callable[[str, Sequence[Any]], None] | None = None
+
+    def __call__(self, where: str, value: Any) -> tuple[Any, ...]:
+        """Return the value as a tuple of plain numbers, or raise an error that begins with `where`."""
+        if not isinstance(value, tuple | list) or len(value) != len(self.ranges):
+            raise TypeError(f"{where}={value!r}; expected {self.expected}.")
+        checks = zip(self.ranges.values(), value, strict=True)
+        result = tuple(check(f"{where}[{i}]", item) for i, (check, item) in enumerate(checks))
+        if self.together is not None:
+            self.together(where, value)
+        return result
+
+
+def _in_order(where: str, limits: Sequence[Any]) -> None:
+    if limits[0] > limits[1]:
+        raise ValueError(f"{where}={limits!r}; expected the lower limit first.")
+
+
+pair_of_betas = Numbers({"beta1": decay_rate, "beta2": decay_rate}, "a pair of decay rates such as (0.9, 0.999)")
+averaging_betas = replace(pair_of_betas, ranges={"beta1": proper_fraction, "beta2": decay_rate})
+three_betas = Numbers(
+    {"beta1": decay_rate, "beta2": decay_rate, "beta3": decay_rate}, "three decay rates such as (0.9, 0.999, 0.9999)"
+)
+pair_of_etas = Numbers(
+    {
+        "eta_minus": proper_fraction,
+        "eta_plus": Range("a number above 1", low=1, low_open=True, expected_type="a finite number"),
+    },
+    "a pair of factors such as (0.5, 1.2)",
+)
+limits = Numbers(
+    {"step_min": non_negative, "step_max": non_negative}, "a pair of limits such as (1e-6, 50)", together=_in_order
+)
+epsilons = Numbers({"eps1": none_or(non_negative, -1.0), "eps2": non_negative}, "a pair such as (None, 1e-3)")
+coefficients = Numbers({"a": finite, "b": finite, "c": finite}, "three numbers such as (3.4445, -4.775, 2.0315)")
+
+
 def is_number(value: object) -> bool:
     """Whether a value is a number, and not True or False."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def positive(where: str, value: Any) -> float:
-    """A finite number above 0."""
-    number = _number(where, value, "a finite number above 0")
-    if number <= 0:
-        raise ValueError(f"{where}={value!r}; expected a finite number above 0.")
-    return number
-
-
-def positive_unit(where: str, value: Any) -> float:
-    """A number above 0, up to 1."""
-    number = _number(where, value, "a number above 0, up to 1")
-    if not 0 < number <= 1:
-        raise ValueError(f"{where}={value!r} is out of range; expected a number above 0, up to 1.")
-    return number
-
-
-def at_least(least: int) -> Check:
-    """Return the check of whole numbers from `least` on; floats such as 5.0 count."""
-
-    def check(where: str, value: Any) -> int:
-        expected = f"a whole number, {least} or more"
-        try:
-            number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
-        except TypeError:
-            if isinstance(value, float):
-                raise ValueError(f"{where}={value!r}; expected {expected}.") from None
-            raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected {expected}.") from None
-        if number < least or isinstance(value, bool):
-            raise ValueError(f"{where}={value!r}; expected {expected}.")
-        return number
-
-    return check
 
 
 def one_of(*choices: Any) -> Check:
@@ -168,16 +170,6 @@ def optional(check: Check) -> Check:
     return lambda where, value: None if value is None else check(where, value)
 
 
-def epsilons(where: str, value: Any) -> tuple[Any, ...]:
-    """A small number or None, and a small number."""
-    return _several(where, value, (optional(non_negative), non_negative), "a pair such as (None, 1e-3)")
-
-
-def coefficients(where: str, value: Any) -> tuple[Any, ...]:
-    """Three finite numbers."""
-    return _several(where, value, (finite,) * 3, "three numbers such as (3.4445, -4.775, 2.0315)")
-
-
 def each(check: Check) -> Check:
     """Return the check of a list."""
 
@@ -187,9 +179,6 @@ def each(check: Check) -> Check:
         return [check(f"{where}[{i}]", value) for i, value in enumerate(values)]
 
     return check_each
-
-
-whole = at_least(0)
 
 
 def increasing(where: str, value: Any) -> list[int]:

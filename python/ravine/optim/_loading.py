@@ -117,7 +117,7 @@ def read_state(owner: str, record: Record, entry: Mapping[str, Any], layout: Lay
 
 def _number(where: str, value: Any, problems: list[str]) -> float:
     try:
-        return finite(where, value)
+        return float(finite(where, value))
     except (TypeError, ValueError) as error:
         problems.append(str(error))
         return 0.0

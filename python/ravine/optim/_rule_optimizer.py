@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ravine import _core
+from ravine._hyper import Numbers, Range
 from ravine.optim._grouped_optimizer import GroupedOptimizer
 from ravine.optim._loading import Layout, SavedState, read_state
 from ravine.optim._parameters import Record
@@ -16,25 +17,23 @@ from ravine.optim.optimizer import Group
 
 Array = np.ndarray[Any, Any]
 
-# The arrays, and the numbers, that each compiled rule keeps beside a parameter.
-_STATES = {name: states for name, (states, _) in _core.rules().items()}
-_CARRIED = {name: carried for name, (_, carried) in _core.rules().items()}
+# What each compiled rule declares.
+_SCHEMAS = _core.rules()
 
 
-class Rule(NamedTuple):
-    """A compiled update rule with the numbers it takes."""
+class Rule:
+    """A choice of a compiled rule.
 
-    name: str
-    hyper: dict[str, float]
-    decoupled: bool = False  # whether weight decay shrinks the parameter itself rather than joining the gradient
+    Args:
+        name: what the rule is called.
+        decoupled: of a rule that takes either weight decay: whether it shrinks the parameter itself rather than joining
+            the gradient.
+        sources: where hyper-parameters of the rule come from that are not those of the group of the same name: another
+            key of the group, or a number.
+    """
 
-
-def numbers_of(group: Mapping[str, Any], *names: str, **others: float) -> dict[str, float]:
-    """Return the numbers of a group that a rule takes, and others: "betas" become "beta1", "beta2", ..."""
-    numbers = {name: group[name] for name in names if name != "betas"}
-    if "betas" in names:
-        numbers.update((f"beta{i}", beta) for i, beta in enumerate(group["betas"], start=1))
-    return {**numbers, **others}
+    def __init__(self, name: str, decoupled: bool = False, **sources: str | float) -> None:
+        self.name, self.decoupled, self.sources = name, decoupled, sources
 
 
 class RuleOptimizer(GroupedOptimizer):
@@ -47,23 +46,28 @@ class RuleOptimizer(GroupedOptimizer):
 
     # The compiled rules that may be used.
     _rules: ClassVar[tuple[str, ...]] = ()
+    # The numbers that choose the rule by whether they are 0, and the tuples that do, or whose numbers must go together.
+    _switches: ClassVar[tuple[str, ...]] = ()
     # Whether the step count tells how long the state has existed, and so starts again with a new state array.
     _counts_state: ClassVar[bool] = False
-    # Arrays of its rules that are workspace, not state.
-    _workspaces: ClassVar[tuple[str, ...]] = ()
-    # Whether the numbers that its rules carry from step to step belong to a group rather than to a parameter.
-    _shares_carried: ClassVar[bool] = False
+    _bindings: ClassVar[dict[Any, _core.Binding]]  # those made so far, for each choice of a rule
     _kept = (*GroupedOptimizer._kept, "_has_stepped")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._bindings = {}
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self._has_stepped = False
         super().__init__(params, defaults)
+        self._binding(self._rule(self.defaults))  # so that a class that declares too little is refused at once
 
     def _make_transient(self) -> None:
         super()._make_transient()
         self._plan: _core.Plan | None = None
         self._takes_lists = False  # whether a list of gradients can go on as it is
         self._bound: list[str] = []  # the rule of each group in the plan
+        self._scratch: dict[int, dict[str, Array]] = {}  # of each parameter whose rule needs it
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
         """Return the rule that updates a group of these (checked) hyper-parameters."""
@@ -72,11 +76,6 @@ class RuleOptimizer(GroupedOptimizer):
     def _rule_of(self, array: Array, rule: str) -> str:
         """Return the name of the rule for one parameter of a group that has this rule."""
         return rule
-
-    def _state_shape(self, name: str, array: Array) -> tuple[int, ...]:
-        """Return the shape of a parameter's state array."""
-        shape: tuple[int, ...] = array.shape
-        return shape
 
     def _initial_state(self, name: str, group: Mapping[str, Any]) -> float:
         """Return what a new state array is filled with."""
@@ -94,10 +93,10 @@ class RuleOptimizer(GroupedOptimizer):
         result = None if closure is None else closure()
         plan = self._plan or self._make_plan()
         gradients = grads if self._takes_lists and type(grads) is list else self._parameters.gradients(grads)
-        if not self._update(plan, gradients, self.param_groups):
-            for index in plan.stale(self.param_groups):
-                self._apply(plan, index)
-            self._update(plan, gradients)
+        if not plan.step(gradients, self.param_groups):
+            for index, group in enumerate(self.param_groups):
+                self._set_group(plan, self._bound, index, group)
+            plan.step(gradients)
         self._has_stepped = True
         return result
 
@@ -108,62 +107,82 @@ class RuleOptimizer(GroupedOptimizer):
 
     # --- the plan
 
-    def _update(self, plan: _core.Plan, gradients: Sequence[Any], param_groups: list[Group] | None = None) -> bool:
-        """Make the step, or return False where it was planned for other hyper-parameters than those of these groups."""
-        return plan.step(gradients, param_groups)
-
-    def _new_plan(self, arrays: Sequence[Array], steps: Array) -> _core.Plan:
-        labels, groups = [record.label for record in self._records], [record.group for record in self._records]
-        return _core.Plan(self._owner, arrays, labels, groups, steps)
-
     def _make_plan(self) -> _core.Plan:
-        steps = np.array([record.step for record in self._records], np.int64)
-        for i, record in enumerate(self._records):
-            record.step = steps[i, ...]
-        self._plan = self._new_plan([record.array for record in self._records], steps)
+        plan = self._new_plan()
+        bound = [""] * len(self.param_groups)
+        for index, group in enumerate(self.param_groups):
+            self._set_group(plan, bound, index, group)
         self._takes_lists = self._parameters.takes_lists
-        self._bound = [""] * len(self.param_groups)
-        return self._plan
+        self._bound = bound
+        self._plan = plan
+        return plan
 
-    def _apply(self, plan: _core.Plan, index: int) -> dict[str, Any]:
-        """Give the plan a group's hyper-parameters, and its rule where they changed that. Return them, checked."""
-        hyper = self._checked(self.param_groups[index], index)
+    def _new_plan(self) -> _core.Plan:
+        return _core.Plan(self._owner, [(r.label, r.array, r.group, r.step) for r in self._records])
+
+    def _set_group(self, plan: _core.Plan, bound: list[str], index: int, group: Group) -> None:
+        """Check a group's hyper-parameters and give them to the plan, and its rule where they changed that."""
+        hyper = self._checked(group, index)
         rule = self._rule(hyper)
-        if rule.name != self._bound[index]:
+        plan.set_group(index, self._binding(rule), hyper)
+        if rule.name != bound[index]:
             for i in self._parameters.positions(index):
-                record = self._records[i]
-                name = self._rule_of(record.array, rule.name)
-                plan.bind(i, name, self._states_for(i, name, hyper), self._carried_for(record, name))
-            self._bound[index] = rule.name
-        plan.set(index, rule.hyper, rule.decoupled, hyper["maximize"], hyper)
-        return hyper
+                name = self._rule_of(self._records[i].array, rule.name)
+                plan.bind(i, name, self._states_for(i, name, hyper), self._carried_for(i, name))
+            bound[index] = rule.name
 
-    def _states_for(self, i: int, rule: str, hyper: Mapping[str, Any]) -> list[Array]:
+    def _binding(self, rule: Rule) -> _core.Binding:
+        """Return where the hyper-parameters of a rule are found in a group."""
+        choice = (rule.name, rule.decoupled, *rule.sources.items())
+        if choice not in self._bindings:
+            self._bindings[choice] = self._new_binding(rule)
+        return self._bindings[choice]
+
+    def _new_binding(self, rule: Rule) -> _core.Binding:
+        if rule.name not in _SCHEMAS:
+            raise ValueError(f"{self._owner}: no rule is called {rule.name!r}; there are {', '.join(_SCHEMAS)}.")
+        schema = _SCHEMAS[rule.name]
+        keys: dict[str, Range | tuple[Range, ...] | None] = {}
+        found: dict[str, str | tuple[str, int]] = {}
+        for key, check in self._checks.items():
+            found[key] = key
+            keys[key] = check if isinstance(check, Range) else None
+            if isinstance(check, Numbers):
+                keys[key] = tuple(check.ranges.values())
+                found.update({name: (key, place) for place, name in enumerate(check.ranges)})
+        taken = [*schema["hyper"], "maximize"]
+        decay = "none"
+        if "weight_decay" in keys and "weight_decay" not in taken:
+            taken.append("weight_decay")
+            decays = schema["decays"]
+            decay = decays[0] if len(decays) == 1 else "decoupled" if rule.decoupled else "coupled"
+        sources: dict[str, str | tuple[str, int] | float] = {name: found[name] for name in taken if name in found}
+        for name, source in rule.sources.items():
+            sources[name] = found.get(source, source) if isinstance(source, str) else float(source)
+        return _core.Binding(self._owner, rule.name, decay, sources, keys, self._switches)
+
+    def _states_for(self, i: int, rule: str, hyper: Mapping[str, Any]) -> dict[str, Array]:
         """Return the state arrays that a rule needs for a parameter, making those that are missing."""
-        record = self._records[i]
-        missing = [name for name in self._states_of(rule) if name not in record.states]
+        record, kinds = self._records[i], _SCHEMAS[rule]["states"]
+        missing = [name for name in _kept_states(rule) if name not in record.states]
         for name in missing:
-            record.states[name] = self._new_state(record, name, self._initial_state(name, hyper))
+            record.states[name] = self._new_state(record, name, kinds[name], self._initial_state(name, hyper))
         if missing and self._counts_state:
             record.step[...] = 0
-        return [self._workspace(i, name) if name in self._workspaces else record.states[name] for name in _STATES[rule]]
+        scratch = {name: self._new_state(record, name, kind, 0.0) for name, kind in kinds.items() if kind == "scratch"}
+        if scratch:
+            self._scratch[i] = scratch
+        return {name: record.states[name] for name in _kept_states(rule)} | scratch
 
-    def _states_of(self, rule: str) -> list[str]:
-        """Return the names of the arrays that a rule keeps from step to step."""
-        return [name for name in _STATES[rule] if name not in self._workspaces]
+    def _new_state(self, record: Record, name: str, kind: str, initial: float) -> Array:
+        return new_like(record.array, initial, 1 + len(record.states), _state_shape(kind, record.array))
 
-    def _new_state(self, record: Record, name: str, initial: float) -> Array:
-        return new_like(record.array, initial, 1 + len(record.states), self._state_shape(name, record.array))
-
-    def _workspace(self, i: int, name: str) -> Array:
-        """Return the array of `_workspaces` for a parameter."""
-        raise NotImplementedError
-
-    def _carried_for(self, record: Record, rule: str) -> list[Array]:
+    def _carried_for(self, i: int, rule: str) -> dict[str, Array]:
         """Return the numbers that a rule carries from step to step; it sets them at a parameter's first step."""
-        if self._shares_carried:
+        record, schema = self._records[i], _SCHEMAS[rule]
+        if schema["sums_over_group"]:
             record.carried = self._parameters.of_group(record.group)[0].carried
-        return [record.carried.setdefault(name, np.zeros(())) for name in _CARRIED[rule]]
+        return {name: record.carried.setdefault(name, np.zeros(())) for name in schema["carried"]}
 
     # --- state
 
@@ -191,7 +210,7 @@ class RuleOptimizer(GroupedOptimizer):
             for record, (key, group) in zip(self._records, keys, strict=True)
         ]
         problems += [f"it has a state for parameter {key!r}, which is in no group" for key in saved]
-        if self._shares_carried:
+        if any(_SCHEMAS[rule]["sums_over_group"] for rule in self._rules):
             for index in range(len(groups)):
                 positions = self._parameters.positions(index)
                 carried = [states[i].carried for i in positions if states[i].carried]
@@ -204,9 +223,20 @@ class RuleOptimizer(GroupedOptimizer):
     def _layout(self, record: Record, group: Mapping[str, Any]) -> Layout:
         """Return what there may be in the state of a parameter whose group has these (checked) hyper-parameters."""
         rule = self._rule_of(record.array, self._rule(group).name)
-        names = {name for rule in self._rules for name in self._states_of(rule)}
+        kinds = {name: kind for rule in self._rules for name, kind in _SCHEMAS[rule]["states"].items()}
         return Layout(
-            needed=(*_CARRIED[rule], *self._states_of(rule)),
-            states={name: self._state_shape(name, record.array) for name in names},
-            carried=frozenset(name for rule in self._rules for name in _CARRIED[rule]),
+            needed=(*_SCHEMAS[rule]["carried"], *_kept_states(rule)),
+            states={name: _state_shape(kind, record.array) for name, kind in kinds.items() if kind != "scratch"},
+            carried=frozenset(name for rule in self._rules for name in _SCHEMAS[rule]["carried"]),
         )
+
+
+def _kept_states(rule: str) -> list[str]:
+    """Return the names of the arrays that a rule keeps from step to step."""
+    return [name for name, kind in _SCHEMAS[rule]["states"].items() if kind != "scratch"]
+
+
+def _state_shape(kind: str, array: Array) -> tuple[int, ...]:
+    """Return the shape of a parameter's state array of a kind."""
+    shape: tuple[int, ...] = array.shape
+    return (*shape[:-1], 1) if kind == "row" else (*shape[:-2], 1, shape[-1]) if kind == "column" else shape

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class AdaBelief(RuleOptimizer):
@@ -78,8 +77,5 @@ class AdaBelief(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule(
-            "adabelief_nesterov" if group["nesterov"] else "adabelief",
-            numbers_of(group, "lr", "betas", "eps", "eps_root", "weight_decay"),
-            group["decoupled_weight_decay"],
-        )
+        name = "adabelief_nesterov" if group["nesterov"] else "adabelief"
+        return Rule(name, decoupled=group["decoupled_weight_decay"])

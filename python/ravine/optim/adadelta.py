@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, unit
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class Adadelta(RuleOptimizer):
@@ -56,4 +56,4 @@ class Adadelta(RuleOptimizer):
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("adadelta", numbers_of(group, "lr", "rho", "eps", "weight_decay"))
+        return Rule("adadelta")

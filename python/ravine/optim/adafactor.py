@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ravine._hyper import at_least_one, epsilons, flag, non_negative, non_positive
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import epsilons, flag, non_negative, non_positive, one_or_more
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 Array = np.ndarray[Any, Any]
 
@@ -49,7 +49,7 @@ class Adafactor(RuleOptimizer):
         "lr": non_negative,
         "beta2_decay": non_positive,
         "eps": epsilons,
-        "d": at_least_one,
+        "d": one_or_more,
         "weight_decay": non_negative,
         "maximize": flag,
     }
@@ -87,16 +87,7 @@ class Adafactor(RuleOptimizer):
             )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        eps1, eps2 = group["eps"]
-        eps = {"eps1": -1.0 if eps1 is None else eps1, "eps2": eps2}  # the compiled rule's word for None
-        return Rule("adafactor", numbers_of(group, "lr", "beta2_decay", "d", "weight_decay", **eps), decoupled=True)
+        return Rule("adafactor")
 
     def _rule_of(self, array: Array, rule: str) -> str:
         return rule if array.ndim == 1 else "adafactor_factored"
-
-    def _state_shape(self, name: str, array: Array) -> tuple[int, ...]:
-        if name == "row_var":
-            return (*array.shape[:-1], 1)
-        if name == "col_var":
-            return (*array.shape[:-2], 1, array.shape[-1])
-        return super()._state_shape(name, array)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class Adagrad(RuleOptimizer):
@@ -69,7 +69,7 @@ class Adagrad(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("adagrad", numbers_of(group, "lr", "lr_decay", "weight_decay", "eps"))
+        return Rule("adagrad")
 
     def _initial_state(self, name: str, group: Mapping[str, Any]) -> float:
         return float(group["initial_accumulator_value"])

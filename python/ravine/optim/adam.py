@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class Adam(RuleOptimizer):
@@ -82,11 +81,7 @@ class Adam(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule(
-            "amsgrad" if group["amsgrad"] else "adam",
-            numbers_of(group, "lr", "betas", "eps", "eps_root", "weight_decay"),
-            group["decoupled_weight_decay"],
-        )
+        return Rule("amsgrad" if group["amsgrad"] else "adam", decoupled=group["decoupled_weight_decay"])
 
 
 class AdamW(Adam):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, three_betas
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class Adan(RuleOptimizer):
@@ -69,4 +69,4 @@ class Adan(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("adan", numbers_of(group, "lr", "betas", "eps", "eps_root", "weight_decay"), decoupled=True)
+        return Rule("adan")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, three_betas, whole
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class AdEMAMix(RuleOptimizer):
@@ -51,6 +51,7 @@ class AdEMAMix(RuleOptimizer):
         "maximize": flag,
     }
     _rules = ("ademamix",)
+    _switches = ("betas", "beta3_warmup")
 
     def __init__(
         self,
@@ -90,5 +91,4 @@ class AdEMAMix(RuleOptimizer):
             )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        names = ("lr", "betas", "eps", "eps_root", "weight_decay", "alpha", "alpha_warmup", "beta3_warmup")
-        return Rule("ademamix", numbers_of(group, *names), decoupled=True)
+        return Rule("ademamix")

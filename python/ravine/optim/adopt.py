@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class ADOPT(RuleOptimizer):
@@ -77,8 +76,4 @@ class ADOPT(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule(
-            "adopt_nesterov" if group["nesterov"] else "adopt",
-            numbers_of(group, "lr", "betas", "eps", "weight_decay", clipped=group["use_clipping"]),
-            group["decoupled_weight_decay"],
-        )
+        return Rule("adopt_nesterov" if group["nesterov"] else "adopt", decoupled=group["decoupled_weight_decay"])

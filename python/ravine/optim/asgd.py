@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class ASGD(RuleOptimizer):
@@ -69,4 +69,4 @@ class ASGD(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("asgd", numbers_of(group, "lr", "lambd", "alpha", "t0", "weight_decay"))
+        return Rule("asgd")

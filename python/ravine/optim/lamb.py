@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class LAMB(RuleOptimizer):
@@ -70,5 +69,4 @@ class LAMB(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        others = {"weight_decay": 0.0, "update_decay": group["weight_decay"]}
-        return Rule("lamb", numbers_of(group, "lr", "betas", "eps", "eps_root", **others))
+        return Rule("lamb")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class LARS(RuleOptimizer):
@@ -72,5 +72,4 @@ class LARS(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        name = "lars_nesterov" if group["nesterov"] else "lars"
-        return Rule(name, numbers_of(group, "lr", "momentum", "weight_decay", "trust_coefficient", "eps"))
+        return Rule("lars_nesterov" if group["nesterov"] else "lars")

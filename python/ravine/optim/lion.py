@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class Lion(RuleOptimizer):
@@ -51,4 +50,4 @@ class Lion(RuleOptimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("lion", numbers_of(group, "lr", "betas", "weight_decay"), decoupled=True)
+        return Rule("lion")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,7 @@ import numpy as np
 
 from ravine import _core
 from ravine._hyper import coefficients, flag, non_negative, one_of, positive, unit, whole
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
-from ravine.optim._state import new_like
-from ravine.optim.optimizer import Group
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 Array = np.ndarray[Any, Any]
 
@@ -61,8 +60,7 @@ class Muon(RuleOptimizer):
         "adjust_lr_fn": one_of(None, "original", "match_rms_adamw"),
         "maximize": flag,
     }
-    _rules = ("muon",)
-    _workspaces = ("direction",)
+    _rules = ("muon", "muon_nesterov")
 
     def __init__(
         self,
@@ -98,36 +96,24 @@ class Muon(RuleOptimizer):
             raise ValueError(f"{where}: expected a matrix. Give what is none to another optimizer, such as AdamW.")
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("muon", numbers_of(group, "lr", "momentum", "weight_decay"), decoupled=True)
+        return Rule("muon_nesterov" if group["nesterov"] else "muon")
 
-    def _make_plan(self) -> _core.Plan:
-        plan = super()._make_plan()
-        self._directions = [new_like(record.array, 0.0, 2, record.array.shape) for record in self._records]
-        self._before = self._new_plan(self._directions, np.zeros(len(self._records), np.int64))
-        self._before_bound = [""] * len(self.param_groups)
+    def _new_plan(self) -> _core.Plan:
+        plan = super()._new_plan()
+        held_weakly = weakref.ref(self)  # the plan must not keep its owner
+
+        def transform(positions: Sequence[int]) -> None:
+            optimizer = held_weakly()
+            if optimizer is not None:
+                optimizer._transform(positions)
+
+        plan.set_transform(transform)
         return plan
 
-    def _workspace(self, i: int, name: str) -> Array:
-        return self._directions[i]
-
-    def _apply(self, plan: _core.Plan, index: int) -> dict[str, Any]:
-        hyper = super()._apply(plan, index)
-        rule = "muon_direction_nesterov" if hyper["nesterov"] else "muon_direction"
-        if rule != self._before_bound[index]:
-            for i in self._parameters.positions(index):
-                self._before.bind(i, rule, [self._records[i].states["momentum_buffer"]], [])
-            self._before_bound[index] = rule
-        self._before.set(index, numbers_of(hyper, "momentum", weight_decay=0.0), False, hyper["maximize"], hyper)
-        return hyper
-
-    def _update(self, plan: _core.Plan, gradients: Sequence[Any], param_groups: list[Group] | None = None) -> bool:
-        if not self._before.step(gradients, param_groups):
-            return False
-        for index, group in enumerate(self.param_groups):
-            for i in self._parameters.positions(index):
-                if gradients[i] is not None:
-                    _make_orthogonal(self._directions[i], group)
-        return plan.step(gradients)
+    def _transform(self, positions: Sequence[int]) -> None:
+        """Make the directions of these parameters orthogonal."""
+        for i in positions:
+            _make_orthogonal(self._scratch[i]["direction"], self.param_groups[self._records[i].group])
 
 
 def _make_orthogonal(u: Array, group: Mapping[str, Any]) -> None:

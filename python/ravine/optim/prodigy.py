@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import decay_rate, flag, non_negative, optional, positive
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import decay_rate, flag, non_negative, none_or, pair_of_betas, positive
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class Prodigy(RuleOptimizer):
@@ -46,7 +44,7 @@ class Prodigy(RuleOptimizer):
     _checks = {
         "lr": non_negative,
         "betas": pair_of_betas,
-        "beta3": optional(decay_rate),
+        "beta3": none_or(decay_rate, -1.0),
         "eps": non_negative,
         "weight_decay": non_negative,
         "safeguard_warmup": flag,
@@ -55,7 +53,6 @@ class Prodigy(RuleOptimizer):
         "maximize": flag,
     }
     _rules = ("prodigy",)
-    _shares_carried = True
 
     def __init__(
         self,
@@ -87,7 +84,4 @@ class Prodigy(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        beta3 = math.sqrt(group["betas"][1]) if group["beta3"] is None else group["beta3"]
-        others = {"beta3": beta3, "weight_decay": 0.0, "update_decay": group["weight_decay"]}
-        names = ("lr", "betas", "eps", "safeguard_warmup", "d0", "d_coef")
-        return Rule("prodigy", numbers_of(group, *names, **others))
+        return Rule("prodigy")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class RAdam(RuleOptimizer):
@@ -74,8 +73,4 @@ class RAdam(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule(
-            "radam",
-            numbers_of(group, "lr", "betas", "eps", "weight_decay", eps_root=0.0),
-            group["decoupled_weight_decay"],
-        )
+        return Rule("radam", decoupled=group["decoupled_weight_decay"])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, unit
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class RMSprop(RuleOptimizer):
@@ -49,6 +49,7 @@ class RMSprop(RuleOptimizer):
         "eps_inside_sqrt": flag,
     }
     _rules = ("rmsprop", "rmsprop_momentum", "rmsprop_centered", "rmsprop_centered_momentum")
+    _switches = ("momentum",)
 
     def __init__(
         self,
@@ -80,5 +81,4 @@ class RMSprop(RuleOptimizer):
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
         name = "rmsprop" + ("_centered" if group["centered"] else "") + ("_momentum" if group["momentum"] else "")
-        eps, eps_root = (0.0, group["eps"]) if group["eps_inside_sqrt"] else (group["eps"], 0.0)
-        return Rule(name, numbers_of(group, "lr", "alpha", "weight_decay", "momentum", eps=eps, eps_root=eps_root))
+        return Rule(name, eps=0.0, eps_root="eps") if group["eps_inside_sqrt"] else Rule(name, eps_root=0.0)

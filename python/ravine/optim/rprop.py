@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import etas as pair_of_etas
-from ravine._hyper import flag, limits, non_negative
+from ravine._hyper import flag, limits, non_negative, pair_of_etas
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
@@ -36,6 +35,7 @@ class Rprop(RuleOptimizer):
 
     _checks = {"lr": non_negative, "etas": pair_of_etas, "step_sizes": limits, "maximize": flag}
     _rules = ("rprop",)
+    _switches = ("step_sizes",)
 
     def __init__(
         self,
@@ -50,16 +50,4 @@ class Rprop(RuleOptimizer):
         super().__init__(params, {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize})
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        eta_minus, eta_plus = group["etas"]
-        step_min, step_max = group["step_sizes"]
-        return Rule(
-            "rprop",
-            {
-                "lr": group["lr"],
-                "weight_decay": 0.0,
-                "eta_minus": eta_minus,
-                "eta_plus": eta_plus,
-                "step_min": step_min,
-                "step_max": step_max,
-            },
-        )
+        return Rule("rprop")

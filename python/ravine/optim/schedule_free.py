@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ravine import _core
 from ravine._hyper import averaging_betas, flag, non_negative, proper_fraction, whole
 from ravine.optim._groups import group_prefix
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class ScheduleFree(RuleOptimizer):
@@ -45,20 +46,17 @@ class ScheduleFree(RuleOptimizer):
                 f"{self._owner}: this optimizer is in the middle of a step. Call train() and eval() between steps."
             )
         try:
-            if self._plan is None:
-                self._make_plan()
             self._parameters.check_data()
-            steps = np.zeros(len(self._records), np.int64)
-            plan = self._new_plan([record.array for record in self._records], steps)
+            plan = _core.Plan(self._owner, [(r.label, r.array, r.group, np.zeros((), np.int64)) for r in self._records])
             targets: list[Any] = [None] * len(self._records)
             for index, group in enumerate(self.param_groups):
                 beta = self._beta(self._checked(group, index))
-                plan.set(index, {"weight": 1 - beta if train else 1 - 1 / beta, "weight_decay": 0.0}, False, False, {})
+                weight = 1 - beta if train else 1 - 1 / beta
+                plan.set_group(index, _core.Binding(self._owner, "lerp", "none", {"weight": weight}, {}, ()), {})
                 for i in self._parameters.positions(index):
-                    record = self._records[i]
-                    plan.bind(i, "lerp", [], [])
-                    if group["train_mode"] != train and record.step > 0:
-                        targets[i] = record.states["z"]
+                    plan.bind(i, "lerp", {}, {})
+                    if group["train_mode"] != train and self._records[i].step > 0:
+                        targets[i] = self._records[i].states["z"]
             plan.step(targets)
             for group in self.param_groups:
                 group["train_mode"] = train
@@ -157,8 +155,7 @@ class SGDScheduleFree(ScheduleFree):
         return float(group["momentum"])
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        names = ("lr", "momentum", "weight_decay", "warmup_steps", "r", "weight_lr_power")
-        return Rule("sgd_schedule_free", numbers_of(group, *names))
+        return Rule("sgd_schedule_free")
 
 
 class AdamWScheduleFree(ScheduleFree):
@@ -234,6 +231,4 @@ class AdamWScheduleFree(ScheduleFree):
         return float(group["betas"][0])
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        names = ("lr", "betas", "eps", "warmup_steps", "r", "weight_lr_power")
-        others = {"eps_root": 0.0, "weight_decay": 0.0, "update_decay": group["weight_decay"]}
-        return Rule("adamw_schedule_free", numbers_of(group, *names, **others))
+        return Rule("adamw_schedule_free")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class SGD(RuleOptimizer):
@@ -43,6 +43,7 @@ class SGD(RuleOptimizer):
         "maximize": flag,
     }
     _rules = ("sgd", "momentum", "nesterov")
+    _switches = ("momentum", "dampening")
     _counts_state = True
 
     def __init__(
@@ -78,5 +79,4 @@ class SGD(RuleOptimizer):
             )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        name = "sgd" if group["momentum"] == 0 else "nesterov" if group["nesterov"] else "momentum"
-        return Rule(name, numbers_of(group, "lr", "momentum", "dampening", "weight_decay"))
+        return Rule("sgd" if group["momentum"] == 0 else "nesterov" if group["nesterov"] else "momentum")

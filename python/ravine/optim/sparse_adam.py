@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class SparseAdam(RuleOptimizer):
@@ -54,4 +53,4 @@ class SparseAdam(RuleOptimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule("sparse_adam", numbers_of(group, "lr", "betas", "eps", weight_decay=0.0))
+        return Rule("sparse_adam")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class SWATS(RuleOptimizer):
@@ -50,8 +49,8 @@ class SWATS(RuleOptimizer):
         "maximize": flag,
         "sgd_scale": non_negative,
     }
-    _rules = ("swats", "momentum")
-    _shares_carried = True
+    _rules = ("swats", "swats_descent")
+    _switches = ("sgd_scale",)
 
     def __init__(
         self,
@@ -78,11 +77,7 @@ class SWATS(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        if group["sgd_scale"] == 0:
-            return Rule("swats", numbers_of(group, "lr", "betas", "eps", "weight_decay", "tolerance", eps_root=0.0))
-        momentum = group["betas"][0]
-        lr = group["lr"] * group["sgd_scale"] * (1 - momentum)
-        return Rule("momentum", numbers_of(group, "weight_decay", lr=lr, momentum=momentum, dampening=0.0))
+        return Rule("swats" if group["sgd_scale"] == 0 else "swats_descent")
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
         result = super()._step(grads, closure)
@@ -93,6 +88,7 @@ class SWATS(RuleOptimizer):
                 if rate > 0:
                     group["sgd_scale"] = float(rate) / group["lr"]
                     for record in records:  # Adam's means are of no use any more
-                        record.states = {"momentum_buffer": self._new_state(record, "momentum_buffer", 0.0)}
+                        record.states = {"momentum_buffer": self._new_state(record, "momentum_buffer", "element", 0.0)}
                         record.carried = {}
+                    self._plan = None
         return result

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import betas as pair_of_betas
-from ravine._hyper import flag, non_negative
-from ravine.optim._rule_optimizer import Rule, RuleOptimizer, numbers_of
+from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
 class Yogi(RuleOptimizer):
@@ -72,11 +71,7 @@ class Yogi(RuleOptimizer):
         )
 
     def _rule(self, group: Mapping[str, Any]) -> Rule:
-        return Rule(
-            "yogi",
-            numbers_of(group, "lr", "betas", "eps", "weight_decay", eps_root=0.0),
-            group["decoupled_weight_decay"],
-        )
+        return Rule("yogi", decoupled=group["decoupled_weight_decay"])
 
     def _initial_state(self, name: str, group: Mapping[str, Any]) -> float:
         return float(group["initial_accumulator_value"])

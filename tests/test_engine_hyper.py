@@ -1,0 +1,183 @@
+"""Hyper-parameters that change between steps: read by the compiled part, and by Python only where it has to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import CASES
+from ravine import optim
+
+GRAD = np.array([0.1, -2.0, 3.0, 0.4])
+
+
+def counted(optimizer):
+    """Count how often Python checks a group's hyper-parameters from now on."""
+    calls = []
+    check = optimizer._checked
+    optimizer._checked = lambda *args: calls.append(1) or check(*args)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("make", "edits"),
+    [
+        (optim.Adam, [{"lr": 0.1}, {"betas": (0.8, 0.9)}, {"eps": 1e-3}, {"weight_decay": 0.1}, {"weight_decay": 0.0}]),
+        (optim.Adam, [{"maximize": True}, {"maximize": False}, {"eps_root": 1e-4}, {"lr": 0}, {"lr": 1}]),
+        (optim.Adam, [{"lr": np.float32(0.1)}, {"lr": np.array(0.2)}, {"lr": np.float64(0.3)}, {"betas": [0.8, 0.9]}]),
+        (optim.AdamW, [{"weight_decay": 0.5}, {"weight_decay": 0}]),
+        (lambda p: optim.SGD(p, momentum=0.9), [{"momentum": 0.5}, {"dampening": 0.0}, {"lr": 0.3}]),
+        (lambda p: optim.RMSprop(p, momentum=0.9), [{"momentum": 0.5}, {"alpha": 0.5}, {"eps": 0.1}]),
+        (optim.NAdam, [{"momentum_decay": 0.1}]),
+        (optim.Prodigy, [{"beta3": None}, {"beta3": 0.5}, {"safeguard_warmup": True}, {"d0": 1e-3}]),
+        (optim.ADOPT, [{"use_clipping": False}, {"use_clipping": True}]),
+        (optim.SGDScheduleFree, [{"warmup_steps": 10}, {"momentum": 0.5}]),
+        (optim.Rprop, [{"etas": (0.4, 1.5)}]),
+        (optim.Adafactor, [{"eps": (None, 1e-2)}, {"eps": (1e-3, 1e-2)}, {"d": 2.0}]),
+    ],
+)
+def test_numbers_change_without_python(make, edits):
+    p, q = np.ones(4), np.ones(4)
+    optimizer, planned_anew = make([p]), make([q])
+    optimizer.step([GRAD])
+    planned_anew.step([GRAD])
+    calls = counted(optimizer)
+    for edit in edits:
+        for each in (optimizer, planned_anew):
+            each.param_groups[0].update(edit)
+        planned_anew._plan = None  # so that Python reads everything
+        for each in (optimizer, planned_anew):
+            each.step([GRAD])
+        np.testing.assert_array_equal(p, q, err_msg=str(edit))
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("make", "edit"),
+    [
+        (optim.SGD, {"momentum": 0.5}),
+        (lambda p: optim.SGD(p, momentum=0.9), {"momentum": 0.0}),
+        (lambda p: optim.SGD(p, momentum=0.9), {"nesterov": True}),
+        (lambda p: optim.SGD(p, momentum=0.9), {"dampening": 0.5}),
+        (optim.Adam, {"amsgrad": True}),
+        (optim.Adam, {"decoupled_weight_decay": True}),
+        (lambda p: optim.RMSprop(p, momentum=0.9), {"momentum": 0.0}),
+        (optim.RMSprop, {"eps_inside_sqrt": True}),
+        (optim.AdEMAMix, {"betas": (0.8, 0.9, 0.99)}),
+        (optim.Rprop, {"step_sizes": (1e-3, 1.0)}),
+    ],
+)
+def test_python_is_asked_once_where_another_rule_may_be_needed(make, edit):
+    p, q = np.ones(4), np.ones(4)
+    optimizer, planned_anew = make([p]), make([q])
+    optimizer.step([GRAD])
+    planned_anew.step([GRAD])
+    calls = counted(optimizer)
+    for each in (optimizer, planned_anew):
+        each.param_groups[0].update(edit)
+    planned_anew._plan = None
+    for _ in range(2):
+        for each in (optimizer, planned_anew):
+            each.step([GRAD])
+    np.testing.assert_array_equal(p, q)
+    assert len(calls) == 1
+
+
+def test_objects_that_change_in_place_are_read_at_each_step():
+    """A list of betas, an array of no dimension."""
+    p, q = np.ones(4), np.ones(4)
+    betas, lr = [0.9, 0.99], np.array(0.1)
+    optimizer = optim.Adam([p])
+    optimizer.param_groups[0].update(betas=betas, lr=lr)
+    other = optim.Adam([q])
+    for beta, rate in ((0.9, 0.1), (0.5, 0.1), (0.5, 0.7)):
+        betas[0], lr[...] = beta, rate
+        other.param_groups[0].update(betas=(beta, 0.99), lr=rate)
+        for each in (optimizer, other):
+            each.step([GRAD])
+        np.testing.assert_array_equal(p, q)
+    momentum = np.array(0.9)
+    optimizer = optim.SGD([p], momentum=0.9)
+    optimizer.param_groups[0]["momentum"] = momentum
+    optimizer.step([GRAD])
+    momentum[...] = 0
+    optimizer.step([GRAD])
+    assert optimizer._bound == ["sgd"]
+    warmup = [0.5, 0.9, 0.99]
+    optimizer = optim.AdEMAMix([p], beta3_warmup=10)
+    optimizer.param_groups[0]["betas"] = warmup
+    optimizer.step([GRAD])
+    warmup[0] = 0.0  # from which no other beta can grow
+    with pytest.raises(ValueError, match=r"beta3_warmup=10 with betas=\(0.0, 0.9, 0.99\)"):
+        optimizer.step([GRAD])
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"lr": -1.0}, r"Adam: lr=-1.0 is negative"),
+        ({"lr": float("nan")}, r"Adam: lr=nan is not finite"),
+        ({"lr": float("inf")}, r"Adam: lr=inf is not finite"),
+        ({"lr": None}, r"Adam: lr=None is a NoneType"),
+        ({"lr": [0.1]}, r"Adam: lr=\[0.1\] is a list"),
+        ({"betas": (0.9, 1.0)}, r"Adam: betas\[1\]=1.0 is out of range"),
+        ({"betas": (0.9,)}, r"Adam: betas=\(0.9,\); expected a pair"),
+        ({"betas": (0.9, 0.9, 0.9)}, r"Adam: betas=\(0.9, 0.9, 0.9\); expected a pair"),
+        ({"betas": 0.9}, r"Adam: betas=0.9; expected a pair"),
+        ({"maximize": 0.5}, r"Adam: maximize=0.5; expected True or False"),
+        ({"amsgrad": "yes"}, r"Adam: amsgrad='yes'; expected True or False"),
+        ({"lr": 10**400}, r"Adam: lr=1000"),
+    ],
+)
+def test_wrong_values_change_nothing(edit, message):
+    p = np.ones(4)
+    optimizer = optim.Adam([p])
+    optimizer.step([GRAD])
+    before, saved, good = p.copy(), optimizer.state_dict()["state"], dict(optimizer.param_groups[0])
+    optimizer.param_groups[0].update(edit)
+    for _ in range(2):
+        with pytest.raises((TypeError, ValueError, OverflowError), match=message):
+            optimizer.step([GRAD])
+        np.testing.assert_array_equal(p, before)
+        np.testing.assert_equal(optimizer.state_dict()["state"], saved)
+    optimizer.param_groups[0].update(good)
+    other = optim.Adam([before])
+    other.load_state_dict(optimizer.state_dict())
+    for each in (optimizer, other):
+        each.step([GRAD])
+    np.testing.assert_array_equal(p, before)
+
+
+def test_a_value_that_only_python_understands_works_at_every_step():
+    p, q = np.ones(4), np.ones(4)
+    optimizer, other = optim.Adam([p]), optim.Adam([q], lr=0.1)
+    optimizer.param_groups[0]["lr"] = "0.1"
+    for _ in range(3):
+        optimizer.step([GRAD])
+        other.step([GRAD])
+    np.testing.assert_array_equal(p, q)
+
+
+def test_a_missing_key_is_an_error():
+    optimizer = optim.Adam([np.ones(4)])
+    optimizer.step([GRAD])
+    del optimizer.param_groups[0]["eps"]
+    with pytest.raises(KeyError, match="eps"):
+        optimizer.step([GRAD])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_any_change_gives_what_planning_anew_gives(case):
+    """Through all configurations of the table and back, each changed between two steps."""
+    rng = np.random.default_rng(0)
+    start = case.shaped(rng.standard_normal(6))
+    p, q = start.copy(), start.copy()
+    optimizer, planned_anew = case.optimizer([p]), case.optimizer([q])
+    for settings in (*case.configs, *reversed(case.configs)):
+        hyper = {name: value for name, value in settings.items() if name in optimizer.defaults}
+        gradient = case.shaped(rng.standard_normal(6))
+        for each in (optimizer, planned_anew):
+            each.param_groups[0].update({**each.defaults, **hyper})
+        planned_anew._plan = None
+        for each in (optimizer, planned_anew):
+            each.step([gradient])
+        np.testing.assert_array_equal(p, q, err_msg=str(settings))

@@ -1,0 +1,142 @@
+"""What is done to gradients in the pass of the rule gives the bits that passes of its own give."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import CASES, id_of
+from ravine import config, optim
+
+ROOT = Path(__file__).parents[1]
+COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+FACTOR = 0.3
+CONFIGS = [(case, settings) for case in CASES for settings in case.configs]
+CONFIG_IDS = [f"{case.name}-{id_of(settings)}" for case, settings in CONFIGS]
+# Less than a block, blocks and a rest, more than a block of sums.
+SHAPES = [(1,), (15,), (1023,), (1025,), (33, 70), (9001,), (2, 3, 1400)]
+EACH_WAY = [(isa, threads, threads > 1) for isa in config.available_isas() for threads in (1, 3)]
+
+
+class Staged:
+    """A plan whose steps do more than they are asked for."""
+
+    def __init__(self, plan, **extras):
+        self._plan, self._extras = plan, extras
+
+    def __getattr__(self, name):
+        return getattr(self._plan, name)
+
+    def step(self, *args):
+        return self._plan.step(*args, **self._extras)
+
+
+def settled(case, settings, params):
+    """Return an optimizer that has made a step."""
+    optimizer = case.optimizer(params, **settings)
+    rng = np.random.default_rng(3)
+    optimizer.step([rng.standard_normal(p.shape).astype(p.dtype) for p in params])
+    return optimizer
+
+
+def plan_of(optimizer):
+    return optimizer._plan or optimizer._make_plan()
+
+
+def bits(optimizer, params):
+    return [p.copy() for p in params], optimizer.state_dict()["state"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("case", "settings"), CONFIGS, ids=CONFIG_IDS)
+def test_unscaled_and_zeroed_within_the_pass(case, settings, dtype):
+    rng = np.random.default_rng(0)
+    shapes = [shape for shape in SHAPES if not case.matrices or len(shape) == 2]
+    start = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    raw = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    params = [p.copy() for p in start]
+    optimizer = settled(case, settings, params)
+    begun, state = bits(optimizer, params), optimizer.state_dict()
+    optimizer.step([dtype(FACTOR) * g for g in raw])
+    expected = bits(optimizer, params)
+
+    for isa, threads, zero in EACH_WAY:
+        config.set_isa(isa)
+        config.set_num_threads(threads)
+        for p, q in zip(params, begun[0], strict=True):
+            p[...] = q
+        optimizer.load_state_dict(copy.deepcopy(state))
+        optimizer._plan = Staged(plan_of(optimizer), unscale=FACTOR, zero=zero)
+        gradients = [g.copy() for g in raw]
+        optimizer.step(gradients)
+        np.testing.assert_equal(bits(optimizer, params), expected, err_msg=f"{isa}, {threads} threads, zero={zero}")
+        for g, given in zip(gradients, raw, strict=True):
+            np.testing.assert_array_equal(g, np.zeros_like(g) if zero else given)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("length", [1, 7, 1500])
+@pytest.mark.parametrize("rows", [[2, 5, 6], [6, 2, 2, 5], [0], []])
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "SparseAdam"])
+def test_sparse_gradients_too(name, rows, length, zero):
+    rng = np.random.default_rng(0)
+    p = rng.standard_normal((8, length)).astype(np.float32)
+    q = p.copy()
+    values = rng.standard_normal((len(rows), length)).astype(np.float32)
+    optimizer, other = (getattr(optim, name)([array], lr=0.1) for array in (p, q))
+    # Sums of repeated rows come first, the factor then: so does an optimizer that is given the sum.
+    summed = optim.SparseGrad(np.array(rows, np.int64), values, p.shape).coalesce()
+    other.step([optim.SparseGrad(summed.rows, np.float32(FACTOR) * summed.values, p.shape)])
+    gradient = optim.SparseGrad(np.array(rows, np.int64), values.copy(), p.shape)
+    assert plan_of(optimizer).step([gradient], optimizer.param_groups, unscale=FACTOR, zero=zero)
+    np.testing.assert_array_equal(p, q)
+    np.testing.assert_equal(optimizer.state_dict()["state"], other.state_dict()["state"])
+    np.testing.assert_array_equal(gradient.values, 0 * values if zero else values)
+
+
+def test_a_gradient_in_another_order_is_set_to_zero_where_it_is():
+    p = np.ones((3, 4))
+    gradient = np.ones((4, 3)).T
+    strided = np.ones((3, 8))
+    optimizer = optim.SGD([p, np.ones((3, 4))], lr=0.5)
+    assert plan_of(optimizer).step([gradient, strided[:, ::2]], optimizer.param_groups, zero=True)
+    assert (p == 0.5).all()
+    assert (gradient == 0).all()
+    assert strided.sum() == 12  # what lies between is not the gradient's
+
+
+@pytest.mark.parametrize(
+    ("gradients", "message"),
+    [
+        (
+            lambda g: [np.broadcast_to(g[:1], (3,)), g],
+            r"params\[0\]: its gradient is read-only and cannot be set",
+        ),
+        (lambda g: [g, g], r"the gradients of params\[0\] and params\[1\] share memory, and cannot be set to zero"),
+        (lambda g: [g[::-1], g], r"share memory, and cannot be set to zero"),
+    ],
+)
+def test_what_cannot_be_set_to_zero_is_refused(gradients, message):
+    p, q = np.ones(3), np.ones(3)
+    optimizer = optim.Adam([p, q])
+    given = gradients(np.ones(3))
+    before = bits(optimizer, [p, q])
+    with pytest.raises(ValueError, match=message):
+        plan_of(optimizer).step(given, optimizer.param_groups, zero=True)
+    np.testing.assert_equal(bits(optimizer, [p, q]), before)
+    assert all((g == 1).all() for g in given)
+
+
+@pytest.mark.skipif(not COMPILER or not (ROOT / "cpp").is_dir(), reason="needs a C++ compiler and the sources")
+def test_a_storage_type_is_a_stage(tmp_path):
+    """States in bfloat16 need nothing of a rule: a program of the tests, which decodes and encodes around Adam's."""
+    program = tmp_path / "bfloat16_states"
+    flags = ["-std=c++17", "-O1", "-fopenmp-simd", "-ffp-contract=off", f"-I{ROOT / 'cpp'}"]
+    source = Path(__file__).parent / "cpp/bfloat16_states.cpp"
+    subprocess.run([COMPILER, *flags, source, "-o", program], check=True)
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout == "0 different of 5003\n"
