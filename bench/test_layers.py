@@ -11,11 +11,12 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from ravine.benchmark.layers import CONTENDERS, LAYERS, make
+from peers.layers import CONTENDERS, LAYERS, make
+from peers.layers import SHAPES as SHAPES_OF_MODELS
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
-    from ravine.benchmark.numpy_layers import Batch
+    from ravine.benchmark.layers import Batch
     from ravine.benchmark.workloads import Shape
 
 SHAPES: dict[str, list[Shape]] = {
@@ -23,7 +24,7 @@ SHAPES: dict[str, list[Shape]] = {
     "dropout": [(128, 4096)],
 }
 if os.environ.get("RAVINE_BENCH_LARGE"):
-    SHAPES = {layer: list(LAYERS[layer].shapes) for layer in LAYERS}
+    SHAPES = SHAPES_OF_MODELS
 HERE = [name for name in CONTENDERS if name != "torch" or importlib.util.find_spec("torch")]
 
 

@@ -1,12 +1,13 @@
-"""A step of every rule, ravine's beside NumPy's in-place form: `pytest bench/test_steps.py --benchmark-enable`."""
+"""A step of every rule, ravine's beside NumPy's: `pytest bench/test_steps.py --benchmark-enable`."""
 
 from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from peers import competitors
 from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES, Array
 
@@ -35,7 +36,8 @@ CONTENDERS = [
 @pytest.mark.parametrize(("workload", "rule", "implementation"), CONTENDERS)
 def test_step(benchmark: BenchmarkFixture, workload: str, rule: str, implementation: str) -> None:
     benchmark.group = f"{workload} {rule}"
-    step: Any = getattr(CASES[rule], implementation)(*arrays(workload))
+    given = arrays(workload)
+    step = CASES[rule].ravine(*given) if implementation == "ravine" else competitors.numpy(rule, *given)
     if benchmark.enabled:
         step()  # the first makes plans and touches memory
     benchmark(step)

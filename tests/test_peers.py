@@ -9,12 +9,12 @@ import shutil
 import numpy as np
 import pytest
 from peers import PEERS, __main__, batch_norm, measure, tables, worker
+from peers.layers import LAYERS, WrongResultError, make
 from peers.machine import describe
 from peers.measure import Contenders, Ratio
 from peers.memory import StreamingLimit, _loops
 from peers.peer import RULES, Peer, Running, Work
 from ravine import config
-from ravine.benchmark.layers import LAYERS, WrongResultError, make
 from ravine.benchmark.session import QUICK
 
 PAGE = "docs/performance.md"

@@ -8,20 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ravine import config
-from ravine.benchmark.layers import LAYERS, BatchNormCase, Contender, make
-from ravine.benchmark.layers_command import SHAPES, measure
-from ravine.benchmark.numpy_layers import EPS, MOMENTUM
+from ravine.benchmark.layers import EPS, MOMENTUM, Contender
 
 from .extras import require
+from .layers import LAYERS, BatchNormCase, make, measure
 from .measure import Ratio
 
 if TYPE_CHECKING:
     from ravine.benchmark.session import Effort
     from ravine.benchmark.workloads import Shape
 
-DEFAULT_SHAPES = [
-    shape for shape in (tuple(map(int, text.split("x"))) for text in SHAPES["batch_norm"]) if len(shape) == 4
-]
+DEFAULT_SHAPES = [shape for shape in LAYERS["batch_norm"].shapes if len(shape) == 4]
 PASSES = ("training", "evaluation", "backward")
 
 
