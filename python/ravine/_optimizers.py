@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
+
+import numpy as np
 
 from ravine import optim
 
@@ -17,7 +20,16 @@ def optimizers() -> dict[str, type[optim.Optimizer]]:
     return {each.__name__.lower(): each for each in classes if each not in (optim.Optimizer, optim.Handoff)}
 
 
-def default_of(optimizer: type[optim.Optimizer], argument: str) -> object:
+def default_of(optimizer: type[optim.Optimizer], argument: str) -> Any:
     """Return an argument's default, None where there is no such argument."""
     parameter = inspect.signature(optimizer).parameters.get(argument)
     return None if parameter is None else parameter.default
+
+
+def takes_matrices_only(optimizer: type[optim.Optimizer]) -> bool:
+    """Return whether an optimizer refuses what is no matrix."""
+    try:
+        optimizer([np.zeros(1)])
+    except ValueError:
+        return True
+    return False

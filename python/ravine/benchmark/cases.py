@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ravine import optim, reference
-from ravine._optimizers import default_of, optimizers
+from ravine._optimizers import default_of, optimizers, takes_matrices_only
 
 Array = np.ndarray[Any, Any]
 Step = Callable[[], object]
@@ -32,11 +32,7 @@ class Case:
     @cached_property
     def matrices(self) -> bool:
         """Whether it takes nothing else; other arrays are then seen as matrices, (first axis, all others)."""
-        try:
-            self.optimizer([np.zeros(1)], **self.options)
-        except ValueError:
-            return True
-        return False
+        return takes_matrices_only(self.optimizer)
 
     def shaped(self, arrays: Sequence[Array]) -> list[Array]:
         """Return arrays as the optimizer takes them, over the same memory."""
