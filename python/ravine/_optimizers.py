@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def default_of(optimizer: type[optim.Optimizer], argument: str) -> Any:
     return None if parameter is None else parameter.default
 
 
-def takes_matrices_only(optimizer: type[optim.Optimizer]) -> bool:
+def takes_matrices_only(optimizer: Callable[..., optim.Optimizer]) -> bool:
     """Return whether an optimizer refuses what is no matrix."""
     try:
         optimizer([np.zeros(1)])
