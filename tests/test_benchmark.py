@@ -58,8 +58,8 @@ def test_cases_cover_every_optimizer_that_takes_gradients():
 
 
 def test_cases_have_names_and_variants():
-    assert CASES["adopt"] == Case(optim.ADOPT)
-    assert CASES["adopt-nesterov"] == Case(optim.ADOPT, {"nesterov": True})
+    assert CASES["adabelief"] == Case(optim.AdaBelief)
+    assert CASES["adabelief-nesterov"] == Case(optim.AdaBelief, {"nesterov": True})
     assert CASES["nesterov"] == Case(optim.SGD, {"momentum": 0.9, "nesterov": True})
     assert "sgd-nesterov" not in CASES
     assert "sparse-adam" in CASES

@@ -375,10 +375,10 @@ def test_every_public_optimizer_is_compared():
 
 def test_an_optimizer_that_nobody_tuned_has_its_own_learning_rate():
     families = {title: dict(family) for title, family in training.TUNED.items()}
-    del families["After Adam"]["adopt"], families["Gradients and their signs"]["muon"]
+    del families["After Adam"]["adabelief"], families["Gradients and their signs"]["muon"]
     ((title, found),) = training.others(families).items()
     assert title == "Others, not tuned"
-    assert found["adopt"] == training.Choice(optim.ADOPT, 0.001, {})
+    assert found["adabelief"] == training.Choice(optim.AdaBelief, 0.001, {})
     assert found["muon"] == training.Choice(optim.Muon, 0.001, {}, others="adamw")
     assert not {"sgd", "lbfgs", "sparseadam"} & found.keys()
 
