@@ -1,8 +1,10 @@
 """Batch norm and dropout beside NumPy, a copy of the data and, if wanted, torch: each pass in turns, as a table.
 
-python bench/layers.py --torch
-python bench/layers.py --shapes 32x256x56x56 256x1024 --layer batch_norm
-python bench/layers.py --shapes all
+    python bench/layers.py --torch
+    python bench/layers.py --shapes 32x256x56x56 256x1024 --layer batch_norm
+    python bench/layers.py --all-shapes
+
+Everybody's results are compared with NumPy's first.
 """
 
 from __future__ import annotations
@@ -10,17 +12,18 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from peers.layers import LAYERS, SHAPES, Case, WrongResultError, measure
+from peers.layers import SHAPES, WrongResultError, case, make, measure
 from ravine._extras import MissingExtraError, require
-from ravine.benchmark.layers import add_choices, results_of, shape_of
+from ravine.benchmark.layers import add_choices, results_of
 from ravine.benchmark.session import readable, session, write
 from ravine.benchmark.timing import median_ratio
 
 if TYPE_CHECKING:
+    from ravine.benchmark.layers import Batch
     from ravine.benchmark.session import Effort
     from ravine.benchmark.workloads import Shape
 
@@ -69,23 +72,22 @@ def _torch_cell(ratio: float | None) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_choices(parser, LAYERS, _shape, "all: those of common models; ")
+    add_choices(parser)
+    parser.add_argument("--all-shapes", action="store_true", help="by default, those of common models")
     parser.add_argument("--torch", action="store_true", help="compare with torch as well")
     parser.set_defaults(dtype="float32")
     arguments = parser.parse_args(argv)
-    layers = dict(LAYERS)
-    if None in (arguments.shapes or ()):
-        others = [shape for shape in arguments.shapes if shape is not None]
-        layers = {name: replace(layer, shapes=[*SHAPES[name], *others]) for name, layer in LAYERS.items()}
-        arguments.shapes = None
     of_torch = f"{'vs torch':>10}" * arguments.torch
     head = f"{'':18}{'out=':>10}{'vs copy':>10}{'vs NumPy':>10}{of_torch}{'new':>13}{'vs NumPy':>10}{of_torch}"
 
-    def result_of(case: Case, effort: Effort, about: Mapping[str, Any]) -> Result:
-        times = measure(case, effort, arguments.torch)
+    def result_of(batch: Batch, layer: str, operation: str, effort: Effort) -> Result:
+        times = measure(case(layer, operation, batch), effort, arguments.torch)
         torch = times.get("torch")
         return Result(
-            **about,
+            layer,
+            batch.shape,
+            batch.layout,
+            operation,
             seconds=statistics.median(times["ravine"]),
             vs_copy=median_ratio(times["copy"], times["ravine"]),
             vs_numpy=median_ratio(times["numpy"], times["ravine"]),
@@ -98,18 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         versions = {"torch": require("torch", "oracles").__version__} if arguments.torch else {}
         with session(arguments, **versions) as machine:
-            results = list(results_of(arguments, layers, head, result_of))
+            results = list(results_of(arguments, head, result_of, make, SHAPES if arguments.all_shapes else None))
             print(_LEGEND + _TORCH_LEGEND * arguments.torch)
         write(arguments, machine, results)
     except (MissingExtraError, ValueError, WrongResultError) as error:
         print(f"layers.py: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _shape(text: str) -> Shape | None:
-    """Return a shape, as the type of an option; None for "all"."""
-    return None if text == "all" else shape_of(text)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """A step of each optimizer beside NumPy, the speed of memory and, if wanted, torch: in turns, as a table.
 
-python bench/steps.py --torch
-python bench/steps.py --workload resnet50 --workload flat:1000000 --optimizer adam --optimizer lion --threads 1
+    python bench/steps.py --torch
+    python bench/steps.py --workload resnet50 --workload flat:1000000 --optimizer adam --optimizer lion --threads 1
+
+NumPy has some rules in place; some of the others take it seconds a step on large workloads.
 """
 
 from __future__ import annotations

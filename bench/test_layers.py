@@ -11,8 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from peers.layers import CONTENDERS, LAYERS, make
+from peers.layers import CONTENDERS, PASSES, case, make
 from peers.layers import SHAPES as SHAPES_OF_MODELS
+from ravine.benchmark.layers import LAYERS
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -34,18 +35,19 @@ def batch(shape: Shape, layout: str) -> Batch:
 
 
 # The batch changes last, so that it is made once.
-PASSES = [
+PARAMETERS = [
     pytest.param(layer, shape, layout, name, contender, id=f"{layer}-{size}-{layout}-{name}-{contender}")
-    for layer, shapes in SHAPES.items()
-    for shape in shapes
+    for layer in SHAPES
+    for shape in SHAPES[layer]
     for size in ["x".join(map(str, shape))]
     for layout in LAYERS[layer].layouts(shape)
-    for name in LAYERS[layer].passes
+    for of, name in PASSES
+    if of == layer
     for contender in HERE
 ]
 
 
-@pytest.mark.parametrize(("layer", "shape", "layout", "name", "contender"), PASSES)
+@pytest.mark.parametrize(("layer", "shape", "layout", "name", "contender"), PARAMETERS)
 def test_pass(benchmark: BenchmarkFixture, layer: str, shape: Shape, layout: str, name: str, contender: str) -> None:
     benchmark.group = f"{layer} {shape} {layout} {name}"
-    benchmark(LAYERS[layer].passes[name](batch(shape, layout)).contender(contender).run)
+    benchmark(case(layer, name, batch(shape, layout)).contender(contender).run)

@@ -10,7 +10,7 @@ import pytest
 from ravine import config, optim
 from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES, Case
-from ravine.benchmark.layers import LAYERS
+from ravine.benchmark.layers import LAYERS, make
 from ravine.benchmark.timing import interleaved, median_ratio, repeated
 from ravine.cli import main
 
@@ -92,10 +92,12 @@ def test_the_reference_takes_the_same_steps(rule, workload, dtype):
 @pytest.mark.parametrize(("layer", "name"), PASSES)
 def test_layers_and_reference_compute_the_same(layer, name, shape, dtype):
     for layout in LAYERS[layer].layouts(shape):
-        case = LAYERS[layer].passes[name](LAYERS[layer].make(shape, layout, dtype))
-        reference = case.reference()
+        batch, options = make(shape, layout, dtype), LAYERS[layer].passes[name]
+        assert batch.shape == shape
+        reference = LAYERS[layer].reference(batch, **options)
         expected, *others = reference.results(reference.run())
-        for contender in (case.ours(case.batch.out), case.ours(None)):
+        for out in (batch.out, None):
+            contender = LAYERS[layer].ours(batch, out, **options)
             first, *ours = contender.results(contender.run())
             assert first.dtype == dtype
             np.testing.assert_array_equal(first, expected)

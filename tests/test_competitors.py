@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import steps as steps_command
 from peers import competitors
-from peers.layers import CONTENDERS, LAYERS, SHAPES, WrongResultError, make
+from peers.layers import CONTENDERS, PASSES, SHAPES, WrongResultError, case, make
 from peers.numpy_memory import MemoryLimit
 from peers.team import Team, together
 from ravine import config
 from ravine._extras import MissingExtraError
 from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES
+from ravine.benchmark.layers import LAYERS
 
 QUICKEST = ["--quick", "--workload", "mlp_tiny"]
 QUICKEST_LAYERS = ["--quick", "--shapes", "4x3x5"]
@@ -30,7 +31,6 @@ COMMANDS = pytest.mark.parametrize(
     ids=["steps", "layers"],
 )
 HERE = [name for name in CONTENDERS if name != "torch" or importlib.util.find_spec("torch")]
-PASSES = [(layer, name) for layer in LAYERS for name in LAYERS[layer].passes]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -126,18 +126,18 @@ def test_layers_are_measured_on_the_shapes_of_real_models():
 @pytest.mark.parametrize(("layer", "name"), PASSES)
 def test_contenders_compute_the_same(layer, name, shape, dtype):
     for layout in LAYERS[layer].layouts(shape):
-        case = LAYERS[layer].passes[name](make(shape, layout, dtype))
+        each = case(layer, name, make(shape, layout, dtype))
         for who in HERE:
-            contender = case.contender(who)
+            contender = each.contender(who)
             for _ in range(2):
                 first, *_ = contender.results(contender.run())
                 assert first.dtype == dtype
-                assert first.shape == case.batch.x.shape
+                assert first.shape == each.batch.x.shape
 
 
 def test_there_is_no_gradient_where_rounding_decides_about_relu():
     batch = make((8, 17, 33, 27), "NCHW", "float64")
-    y = LAYERS["batch_norm"].passes["training"](batch).contender("numpy_new").run()
+    y = case("batch_norm", "training", batch).contender("numpy_new").run()
     near_zero = np.abs(y) < 1e-3
     assert near_zero.any()
     assert not batch.dy[near_zero].any()
@@ -146,25 +146,25 @@ def test_there_is_no_gradient_where_rounding_decides_about_relu():
 
 @pytest.mark.parametrize(("layer", "name"), PASSES)
 def test_a_wrong_result_is_not_timed(layer, name, monkeypatch):
-    case = LAYERS[layer].passes[name](make((4, 3, 5), "NCHW", "float32"))
-    right = case.numpy()
+    each = case(layer, name, make((4, 3, 5), "NCHW", "float32"))
+    right = each.numpy()
 
     def a_little_too_large(returned):
         first, *others = right.results(returned)
         return [1.01 * first, *others]
 
-    monkeypatch.setattr(case, "ravine", lambda: dataclasses.replace(right, results=a_little_too_large))
+    monkeypatch.setattr(each, "ravine", lambda: dataclasses.replace(right, results=a_little_too_large))
     with pytest.raises(WrongResultError, match=r"^ravine: (y|dx) differs from NumPy's by up to 0\.\d+"):
-        case.contender("ravine")
+        each.contender("ravine")
     not_a_number = dataclasses.replace(right, results=lambda returned: [a * np.nan for a in right.results(returned)])
-    monkeypatch.setattr(case, "ravine", lambda: not_a_number)
+    monkeypatch.setattr(each, "ravine", lambda: not_a_number)
     with pytest.raises(WrongResultError, match=r"^ravine: (y|dx) differs from NumPy's by up to nan"):
-        case.contender("ravine")
+        each.contender("ravine")
 
 
 def test_dropout_that_keeps_too_much_is_not_timed():
     batch = make((100, 100), "NCHW", "float32")
-    half = LAYERS["dropout"].passes["forward, p=0.5"](batch)
+    half = case("dropout", "forward, p=0.5", batch)
     kept = np.random.default_rng(1).random(batch.x.shape) < 0.55
     with pytest.raises(WrongResultError, match=r"^5\d\.\d+% of the elements are kept; expected 50\.000%"):
         half.check([batch.x * kept * 2, kept])
@@ -175,7 +175,7 @@ def test_dropout_that_keeps_too_much_is_not_timed():
 def test_a_copy_moves_what_the_pass_moves(layer, name, threads):
     config.set_num_threads(threads)
     batch = make((8, 17, 33, 27), "NHWC", "float32")
-    parts = LAYERS[layer].passes[name](batch).copy()
+    parts = case(layer, name, batch).copy()
     assert len(parts) == (1 if config.get_threading() == "off" else threads)
     for part in parts:
         part()
@@ -255,9 +255,9 @@ def test_layers_prints_a_table_and_writes_json(capsys, tmp_path):
 
 def test_layers_takes_all_shapes(capsys, monkeypatch):
     monkeypatch.setitem(SHAPES, "dropout", [(2, 3), (4, 5)])
-    assert layers_command.main(["--quick", "--layer", "dropout", "--shapes", "all", "6x7"]) == 0
+    assert layers_command.main(["--quick", "--layer", "dropout", "--all-shapes"]) == 0
     printed = capsys.readouterr().out
-    for size in ("2x3 (6 elements)", "4x5 (20 elements)", "6x7 (42 elements)"):
+    for size in ("2x3 (6 elements)", "4x5 (20 elements)"):
         assert size in printed
     assert "batch norm, " not in printed
 

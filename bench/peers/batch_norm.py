@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ravine import config
-from ravine.benchmark.layers import EPS, MOMENTUM, Contender
+from ravine.benchmark.layers import EPS, LAYERS, MOMENTUM, Contender
 
 from .extras import require
-from .layers import LAYERS, BatchNormCase, make, measure
+from .layers import BatchNormCase, case, make, measure
 from .measure import Ratio
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ def passes(shapes: Sequence[Shape], threads: int, effort: Effort) -> Iterator[La
             for layout in LAYERS["batch_norm"].layouts(shape):
                 batch = make(shape, layout, "float32")
                 for operation in PASSES:
-                    case = LAYERS["batch_norm"].passes[operation](batch)
-                    assert isinstance(case, BatchNormCase)
-                    others = {"onednn": onednn(case)} if layout == "NCHW" else {}
-                    times = measure(case, effort, torch=True, others=others)
+                    each = case("batch_norm", operation, batch)
+                    assert isinstance(each, BatchNormCase)
+                    others = {"onednn": onednn(each)} if layout == "NCHW" else {}
+                    times = measure(each, effort, torch=True, others=others)
                     for peer in times.keys() - {"ravine", "ravine_new"}:
                         ravine = times["ravine" if peer in {"numpy", "copy"} else "ravine_new"]
                         yield LayerResult(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from ravine import config
 from ravine._extras import require
 from ravine.benchmark import layers
-from ravine.benchmark.layers import EPS, MOMENTUM, BatchNormPass, Contender, DropoutPass, Layer, Pass
+from ravine.benchmark.layers import EPS, MOMENTUM, Contender
 from ravine.benchmark.timing import interleaved, repeated
 
 from .numpy_layers import BatchNorm, BatchNormInPlace, Dropout, DropoutInPlace
@@ -37,16 +36,28 @@ class WrongResultError(Exception):
     """A contender computes something else than NumPy."""
 
 
-class Case(Pass):
-    """One pass of a layer over one batch, with everyone who runs it."""
+class Case(ABC):
+    """One pass of a layer over one batch, and everyone who runs it.
+
+    Args:
+        layer: one of `ravine.benchmark.layers.LAYERS`.
+        batch: what it is run on.
+        options: what the pass is.
+    """
+
+    def __init__(self, layer: str, batch: Batch, options: Mapping[str, Any]) -> None:
+        self.batch = batch
+        self.options = options
+        self.backward = bool(options.get("backward"))
+        self._ours = layers.LAYERS[layer].ours
 
     def ravine(self) -> Contender:
         """Return ravine with `out=`."""
-        return self.ours(self.batch.out)
+        return self._ours(self.batch, self.batch.out, **self.options)
 
     def ravine_new(self) -> Contender:
         """Return ravine with a new array as result."""
-        return self.ours(None)
+        return self._ours(self.batch, None, **self.options)
 
     @abstractmethod
     def numpy(self) -> Contender:
@@ -94,8 +105,13 @@ class Case(Pass):
         return contender
 
 
-class BatchNormCase(Case, BatchNormPass):
-    """A pass of batch norm."""
+class BatchNormCase(Case):
+    """A pass of batch norm. Its results are y and the running statistics, or the gradients by x, weight and bias."""
+
+    def __init__(self, layer: str, batch: Batch, options: Mapping[str, Any]) -> None:
+        super().__init__(layer, batch, options)
+        self.training: bool = options["training"]
+        self.relu = bool(options.get("relu"))
 
     def numpy(self) -> Contender:  # noqa: D102
         form = BatchNormInPlace(self.batch, self.training, self.relu)
@@ -119,10 +135,10 @@ class BatchNormCase(Case, BatchNormPass):
         def tensor(array: Array) -> Any:
             """The batch in torch's shape; of channels-last memory, a view."""
             whole = torch.from_numpy(array)
-            return whole.movedim(-1, 1) if batch.channels_last else whole
+            return whole.movedim(-1, 1) if batch.layout == "NHWC" else whole
 
         def array(result: Any) -> Array:
-            whole: Array = (result.movedim(1, -1) if batch.channels_last else result).numpy()
+            whole: Array = (result.movedim(1, -1) if batch.layout == "NHWC" else result).numpy()
             return whole
 
         x, dy = tensor(batch.x), tensor(batch.dy)
@@ -171,8 +187,12 @@ class BatchNormCase(Case, BatchNormPass):
         return _in_parts(np.add, batch.x, batch.dy, batch.out) if self.backward else _copy(batch.x, batch.out)
 
 
-class DropoutCase(Case, DropoutPass):
-    """A pass of dropout."""
+class DropoutCase(Case):
+    """A pass of dropout. Its results are what it returns, and an array that is not 0 where elements were kept."""
+
+    def __init__(self, layer: str, batch: Batch, options: Mapping[str, Any]) -> None:
+        super().__init__(layer, batch, options)
+        self.p: float = options["p"]
 
     def numpy(self) -> Contender:  # noqa: D102
         out = self.batch.out
@@ -246,16 +266,13 @@ def make(shape: Shape, layout: str, dtype: str) -> Batch:
     return batch
 
 
-def _with_everyone(layer: Layer, case: type[Case]) -> Layer:
-    """Return a layer whose passes know everyone who runs them."""
-    passes = {name: partial(case, **each.keywords) for name, each in layer.passes.items()}
-    return replace(layer, passes=passes, make=make)
+_CASES: dict[str, type[Case]] = {"batch_norm": BatchNormCase, "dropout": DropoutCase}
+PASSES = [(layer, operation) for layer in _CASES for operation in layers.LAYERS[layer].passes]
 
 
-LAYERS = {
-    "batch_norm": _with_everyone(layers.LAYERS["batch_norm"], BatchNormCase),
-    "dropout": _with_everyone(layers.LAYERS["dropout"], DropoutCase),
-}
+def case(layer: str, operation: str, batch: Batch) -> Case:
+    """Return one of `PASSES` over a batch."""
+    return _CASES[layer](layer, batch, layers.LAYERS[layer].passes[operation])
 
 
 def measure(

@@ -28,7 +28,7 @@ class BatchNorm:
         self.x, self.dy = batch.x, batch.dy
         self.training = training
         self.relu = relu
-        axis = batch.x.ndim - 1 if batch.channels_last else 1
+        axis = batch.x.ndim - 1 if batch.layout == "NHWC" else 1
         self.axes = tuple(i for i in range(batch.x.ndim) if i != axis)
         self.shape = tuple(n if i == axis else 1 for i, n in enumerate(batch.x.shape))
         self.weight, self.bias = batch.weight.reshape(self.shape), batch.bias.reshape(self.shape)
@@ -78,7 +78,7 @@ class BatchNormInPlace:
         self.blocks: list[_Block] = []
         arrays = batch.x, batch.dy, batch.out, self.y
         size = batch.x.itemsize
-        if batch.channels_last or batch.x.ndim == 2:
+        if batch.layout == "NHWC" or batch.x.ndim == 2:
             rows = max(1, PIECE_BYTES // size // channels)
             self.axes: tuple[int, ...] = (0,)
             matrices = [array.reshape(-1, channels) for array in arrays]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +17,13 @@ from ravine.benchmark.session import FULL, QUICK, Effort, RowT, add_options, rea
 from ravine.benchmark.timing import interleaved, median_ratio, repeated
 from ravine.benchmark.workloads import Array, Shape
 from ravine.nn.functional import LAYOUTS
-from ravine.reference.batchnorm import batch_norm, batch_norm_backward
-from ravine.reference.dropout import dropout, dropout_backward
+from ravine.reference import batchnorm
+from ravine.reference import dropout as reference_dropout
 
 MOMENTUM = 0.1
 EPS = 1e-5
 
-PLACES = {"NCHW": "channels first", "NHWC": "channels last"}
+_PLACES = {"NCHW": "channels first", "NHWC": "channels last"}
 
 _BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
@@ -58,9 +57,10 @@ class Batch:
     layout: str
 
     @property
-    def channels_last(self) -> bool:
-        """Whether the channels are the last axis."""
-        return self.layout == "NHWC"
+    def shape(self) -> Shape:
+        """That of x with the channels second, also where they are last."""
+        n, *others = self.x.shape
+        return (n, others[-1], *others[:-1]) if self.layout == "NHWC" else (n, *others)
 
 
 def make(shape: Shape, layout: str, dtype: str) -> Batch:
@@ -93,100 +93,64 @@ class Contender:
     results: Callable[[Any], Sequence[Array]]
 
 
-class Pass(ABC):
-    """One pass of a layer over one batch."""
-
-    def __init__(self, batch: Batch, backward: bool) -> None:
-        self.batch = batch
-        self.backward = backward
-
-    @abstractmethod
-    def ours(self, out: Array | None) -> Contender:
-        """Return ravine, which writes to `out`, or to a new array."""
-
-    @abstractmethod
-    def reference(self) -> Contender:
-        """Return plain NumPy, whose results are new."""
-
-
-class BatchNormPass(Pass):
-    """A pass of batch norm. Its results are y and the running statistics, or the gradients by x, weight and bias."""
-
-    def __init__(self, batch: Batch, *, training: bool, backward: bool = False, relu: bool = False) -> None:
-        super().__init__(batch, backward)
-        self.training = training
-        self.relu = relu
-
-    def ours(self, out: Array | None) -> Contender:  # noqa: D102
-        batch = self.batch
-        layer = _BATCH_NORMS[batch.x.ndim](
-            batch.weight.size,
-            EPS,
-            MOMENTUM,
-            dtype=batch.x.dtype,
-            layout=batch.layout,
-            activation="relu" if self.relu else None,
-        ).train(self.training)
-        layer.load_state_dict(
-            {
-                "weight": batch.weight,
-                "bias": batch.bias,
-                "running_mean": batch.running_mean,
-                "running_var": batch.running_var,
-                "num_batches_tracked": 0,
-            }
-        )
-        if self.backward:
-            layer(batch.x)
-            return Contender(
-                lambda: layer.backward(batch.dy, out=out),
-                lambda dx: [dx, *(parameter.grad for parameter in layer.parameters() if parameter.grad is not None)],
-            )
-        state = layer.state_dict
+def batch_norm(
+    batch: Batch, out: Array | None, *, training: bool, backward: bool = False, relu: bool = False
+) -> Contender:
+    """Return ravine's batch norm. Its results are y and the running statistics, or gradients by x, weight and bias."""
+    layer = _BATCH_NORMS[batch.x.ndim](
+        batch.weight.size,
+        EPS,
+        MOMENTUM,
+        dtype=batch.x.dtype,
+        layout=batch.layout,
+        activation="relu" if relu else None,
+    ).train(training)
+    layer.load_state_dict(
+        {
+            "weight": batch.weight,
+            "bias": batch.bias,
+            "running_mean": batch.running_mean,
+            "running_var": batch.running_var,
+            "num_batches_tracked": 0,
+        }
+    )
+    if backward:
+        layer(batch.x)
         return Contender(
-            lambda: layer(batch.x, out=out), lambda y: [y, state()["running_mean"], state()["running_var"]]
+            lambda: layer.backward(batch.dy, out=out),
+            lambda dx: [dx, *(parameter.grad for parameter in layer.parameters() if parameter.grad is not None)],
         )
-
-    def reference(self) -> Contender:  # noqa: D102
-        batch = self.batch
-        running = [batch.running_mean.copy(), batch.running_var.copy()]
-        form: dict[str, Any] = {"layout": batch.layout, "activation": "relu" if self.relu else None}
-        forward = partial(
-            batch_norm,
-            *(batch.x, batch.weight, batch.bias, *running),
-            **form,
-            training=self.training,
-            momentum=MOMENTUM,
-            eps=EPS,
-        )
-        if not self.backward:
-            return Contender(forward, lambda result: [result[0], *running])
-        _, saved = forward()
-        return Contender(
-            partial(batch_norm_backward, batch.dy, batch.x, saved, **form), lambda gradients: gradients[:3]
-        )
+    state = layer.state_dict
+    return Contender(lambda: layer(batch.x, out=out), lambda y: [y, state()["running_mean"], state()["running_var"]])
 
 
-class DropoutPass(Pass):
-    """A pass of dropout. Its results are what it returns, and an array that is not 0 where elements were kept."""
+def _batch_norm_in_numpy(batch: Batch, *, training: bool, backward: bool = False, relu: bool = False) -> Contender:
+    running = [batch.running_mean.copy(), batch.running_var.copy()]
+    arrays = (batch.x, batch.weight, batch.bias, *running)
+    form: dict[str, Any] = {"layout": batch.layout, "activation": "relu" if relu else None}
+    forward = partial(batchnorm.batch_norm, *arrays, **form, training=training, momentum=MOMENTUM, eps=EPS)
+    if not backward:
+        return Contender(forward, lambda result: [result[0], *running])
+    _, saved = forward()
+    run = partial(batchnorm.batch_norm_backward, batch.dy, batch.x, saved, **form)
+    return Contender(run, lambda gradients: gradients[:3])
 
-    def __init__(self, batch: Batch, *, p: float, backward: bool = False) -> None:
-        super().__init__(batch, backward)
-        self.p = p
 
-    def ours(self, out: Array | None) -> Contender:  # noqa: D102
-        layer, x, dy = nn.Dropout(self.p, seed=0), self.batch.x, self.batch.dy
-        if not self.backward:
-            return Contender(lambda: layer(x, out=out), lambda y: [y, y])
-        y = layer(x)
-        return Contender(lambda: layer.backward(dy, out=out), lambda dx: [dx, y])
+def dropout(batch: Batch, out: Array | None, *, p: float, backward: bool = False) -> Contender:
+    """Return ravine's dropout. Its results are what it returns, and an array that is not 0 where elements were kept."""
+    layer, x, dy = nn.Dropout(p, seed=0), batch.x, batch.dy
+    if not backward:
+        return Contender(lambda: layer(x, out=out), lambda y: [y, y])
+    y = layer(x)
+    return Contender(lambda: layer.backward(dy, out=out), lambda dx: [dx, y])
 
-    def reference(self) -> Contender:  # noqa: D102
-        forward = partial(dropout, self.batch.x, self.p, seed=0)
-        if not self.backward:
-            return Contender(forward, lambda result: result)
-        _, mask = forward()
-        return Contender(partial(dropout_backward, self.batch.dy, mask, self.p), lambda dx: [dx, mask])
+
+def _dropout_in_numpy(batch: Batch, *, p: float, backward: bool = False) -> Contender:
+    forward = partial(reference_dropout.dropout, batch.x, p, seed=0)
+    if not backward:
+        return Contender(forward, lambda result: result)
+    _, mask = forward()
+    return Contender(partial(reference_dropout.dropout_backward, batch.dy, mask, p), lambda dx: [dx, mask])
 
 
 @dataclass(frozen=True)
@@ -195,17 +159,19 @@ class Layer:
 
     Attributes:
         title: its name in words.
+        ours: returns ravine, given a batch, where to write to (None for a new array), and what a pass is.
+        reference: returns plain NumPy likewise, whose results are new.
+        passes: what each is, by name.
         shapes: those measured by default.
-        passes: what makes each `Pass` over a batch.
         has_layouts: whether it matters where the channels are.
-        make: makes a batch.
     """
 
     title: str
+    ours: Callable[..., Contender]
+    reference: Callable[..., Contender]
+    passes: Mapping[str, Mapping[str, Any]]
     shapes: Sequence[Shape]
-    passes: Mapping[str, partial[Any]]
-    has_layouts: bool
-    make: Callable[[Shape, str, str], Batch] = make
+    has_layouts: bool = False
 
     def layouts(self, shape: Shape) -> tuple[str, ...]:
         """Return the layouts in which a batch is measured."""
@@ -215,25 +181,28 @@ class Layer:
 LAYERS = {
     "batch_norm": Layer(
         "batch norm",
-        [(32, 256, 56, 56), (32, 256, 14, 14), (32, 2048, 7, 7), (256, 1024)],
+        batch_norm,
+        _batch_norm_in_numpy,
         {
-            "training": partial(BatchNormPass, training=True),
-            "training, ReLU": partial(BatchNormPass, training=True, relu=True),
-            "evaluation": partial(BatchNormPass, training=False),
-            "backward": partial(BatchNormPass, training=True, backward=True),
-            "backward, ReLU": partial(BatchNormPass, training=True, backward=True, relu=True),
+            "training": {"training": True},
+            "training, ReLU": {"training": True, "relu": True},
+            "evaluation": {"training": False},
+            "backward": {"training": True, "backward": True},
+            "backward, ReLU": {"training": True, "backward": True, "relu": True},
         },
+        [(32, 256, 56, 56), (32, 256, 14, 14), (32, 2048, 7, 7), (256, 1024)],
         has_layouts=True,
     ),
     "dropout": Layer(
         "dropout",
-        [(32, 512, 768), (128, 4096)],
+        dropout,
+        _dropout_in_numpy,
         {
-            f"{name}, p={p}": partial(DropoutPass, p=p, backward=name == "backward")
+            f"{name}, p={p}": {"p": p, "backward": name == "backward"}
             for p in (0.1, 0.5)
             for name in ("forward", "backward")
         },
-        has_layouts=False,
+        [(32, 512, 768), (128, 4096)],
     ),
 }
 
@@ -263,22 +232,28 @@ class Result:
         return line
 
 
-def measure(case: Pass, effort: Effort) -> dict[str, list[float]]:
-    """Return the times of ravine with `out=` and without, and of NumPy, round by round."""
-    runs = {"ravine": case.ours(case.batch.out).run, "new": case.ours(None).run, "numpy": case.reference().run}
-    timed = {name: repeated(run, effort.seconds) for name, run in runs.items()}
-    return interleaved(timed, effort.rounds, settle=config.get_num_threads() > 1)
-
-
-def shape_of(text: str) -> Shape:
-    """Return a shape, as the type of an option."""
-    sizes = text.split("x")
-    if not 2 <= len(sizes) <= 5 or not all(size.isdecimal() and int(size) for size in sizes):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shape of 2 to 5 dimensions, such as 32x256x14x14")
-    shape = tuple(map(int, sizes))
-    if math.prod(shape) == shape[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} has one value a channel; training needs at least 2")
-    return shape
+def measure(batch: Batch, name: str, operation: str, effort: Effort) -> Result:
+    """Measure a pass of one of `LAYERS`, with `out=` and without, against NumPy."""
+    layer = LAYERS[name]
+    options = layer.passes[operation]
+    contenders = {
+        "out": layer.ours(batch, batch.out, **options),
+        "new": layer.ours(batch, None, **options),
+        "numpy": layer.reference(batch, **options),
+    }
+    timed = {who: repeated(contender.run, effort.seconds) for who, contender in contenders.items()}
+    times = interleaved(timed, effort.rounds, settle=config.get_num_threads() > 1)
+    return Result(
+        name,
+        batch.shape,
+        batch.layout,
+        operation,
+        numpy_seconds=statistics.median(times["numpy"]),
+        new_seconds=statistics.median(times["new"]),
+        new_vs_numpy=median_ratio(times["numpy"], times["new"]),
+        seconds=statistics.median(times["out"]),
+        vs_numpy=median_ratio(times["numpy"], times["out"]),
+    )
 
 
 def add_parser(commands: Any, optimizers: argparse.ArgumentParser) -> None:
@@ -295,7 +270,7 @@ def add_parser(commands: Any, optimizers: argparse.ArgumentParser) -> None:
         description="Measure batch norm and dropout on this machine, against NumPy.",
         argument_default=argparse.SUPPRESS,
     )
-    add_choices(parser, LAYERS)
+    add_choices(parser)
 
     def run_alone(arguments: argparse.Namespace) -> None:
         if arguments.workload or arguments.optimizer:
@@ -305,37 +280,24 @@ def add_parser(commands: Any, optimizers: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_alone)
 
 
-def add_choices(
-    parser: argparse.ArgumentParser,
-    layers: Mapping[str, Layer],
-    shape: Callable[[str], object] = shape_of,
-    more: str = "",
-) -> None:
-    """Add the options that say what to measure, and those that all measurements share.
-
-    Args:
-        parser: to add them to.
-        layers: by name.
-        shape: the type of `--shapes`.
-        more: what its help says beside the default.
-    """
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what to measure, and those that all measurements share."""
     parser.add_argument(
         "--layer",
         action="append",
-        choices=layers,
+        choices=LAYERS,
         metavar="NAME",
         default=None,
-        help=f"{' or '.join(layers)}; may be repeated; default: both",
+        help=f"{' or '.join(LAYERS)}; may be repeated; default: both",
     )
-    defaults = "; ".join(f"{', '.join(map(written, each.shapes))} for {each.title}" for each in layers.values())
+    defaults = "; ".join(f"{', '.join(map(_written, each.shapes))} for {each.title}" for each in LAYERS.values())
     parser.add_argument(
         "--shapes",
         nargs="+",
-        type=shape,
+        type=_shape,
         metavar="NxCxHxW",
         default=None,
-        help=f"of 2 to 5 dimensions, the channels second also where the layout is channels last; {more}default: "
-        f"{defaults}",
+        help=f"of 2 to 5 dimensions, the channels second also where the layout is channels last; default: {defaults}",
     )
     add_options(parser)
 
@@ -348,51 +310,51 @@ def run(arguments: argparse.Namespace) -> None:
     """
     head = f"{'':18}{'NumPy':>10}{'new':>13}{'vs NumPy':>10}{'out=':>13}{'vs NumPy':>10}"
     with session(arguments) as machine:
-        results = list(results_of(arguments, LAYERS, head, _result))
+        results = list(results_of(arguments, head, measure))
         print(_LEGEND)
     write(arguments, machine, results)
 
 
-def _result(case: Pass, effort: Effort, about: Mapping[str, Any]) -> Result:
-    times = measure(case, effort)
-    return Result(
-        **about,
-        numpy_seconds=statistics.median(times["numpy"]),
-        new_seconds=statistics.median(times["new"]),
-        new_vs_numpy=median_ratio(times["numpy"], times["new"]),
-        seconds=statistics.median(times["ravine"]),
-        vs_numpy=median_ratio(times["numpy"], times["ravine"]),
-    )
-
-
 def results_of(
     arguments: argparse.Namespace,
-    layers: Mapping[str, Layer],
     head: str,
-    result_of: Callable[[Any, Effort, Mapping[str, Any]], RowT],
+    measure: Callable[[Batch, str, str, Effort], RowT],
+    make: Callable[[Shape, str, str], Batch] = make,
+    shapes: Mapping[str, Sequence[Shape]] | None = None,
 ) -> Iterator[RowT]:
     """Measure each pass over each batch that the command line asks for, printing each result as it comes.
 
     Args:
         arguments: of the command line.
-        layers: by name.
         head: of each table.
-        result_of: measures a pass and returns its result, with the layer, shape, layout and operation that it is told.
+        measure: returns the result for a batch, a layer, one of its passes, and an effort.
+        make: makes a batch.
+        shapes: those of each layer where the command line asks for none; by default the layer's own.
     """
-    for name in arguments.layer or layers:
-        layer = layers[name]
-        for shape in arguments.shapes or layer.shapes:
+    for name in arguments.layer or LAYERS:
+        layer = LAYERS[name]
+        for shape in arguments.shapes or (shapes[name] if shapes else layer.shapes):
             for layout in layer.layouts(shape):
-                place = f", {PLACES[layout]}" if len(layer.layouts(shape)) > 1 else ""
-                print(f"\n{layer.title}, {written(shape)} ({math.prod(shape):,} elements){place}\n{head}")
-                batch = layer.make(shape, layout, arguments.dtype)
-                for operation, case in layer.passes.items():
-                    about = {"layer": name, "shape": shape, "layout": layout, "operation": operation}
-                    result = result_of(case(batch), QUICK if arguments.quick else FULL, about)
+                place = f", {_PLACES[layout]}" if len(layer.layouts(shape)) > 1 else ""
+                print(f"\n{layer.title}, {_written(shape)} ({math.prod(shape):,} elements){place}\n{head}")
+                batch = make(shape, layout, arguments.dtype)
+                for operation in layer.passes:
+                    result = measure(batch, name, operation, QUICK if arguments.quick else FULL)
                     print(result.row(), flush=True)
                     yield result
 
 
-def written(shape: Shape) -> str:
+def _written(shape: Shape) -> str:
     """Return a shape as the command line has it."""
     return "x".join(map(str, shape))
+
+
+def _shape(text: str) -> Shape:
+    """Return a shape, as the type of an option."""
+    sizes = text.split("x")
+    if not 2 <= len(sizes) <= 5 or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape of 2 to 5 dimensions, such as 32x256x14x14")
+    shape = tuple(map(int, sizes))
+    if math.prod(shape) == shape[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} has one value a channel; training needs at least 2")
+    return shape
