@@ -11,11 +11,13 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from ravine.benchmark.layers import CONTENDERS, LAYERS, make
+from peers.layers import CONTENDERS, PASSES, case, make
+from peers.layers import SHAPES as SHAPES_OF_MODELS
+from ravine.benchmark.layers import LAYERS
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
-    from ravine.benchmark.numpy_layers import Batch
+    from ravine.benchmark.layers import Batch
     from ravine.benchmark.workloads import Shape
 
 SHAPES: dict[str, list[Shape]] = {
@@ -23,7 +25,7 @@ SHAPES: dict[str, list[Shape]] = {
     "dropout": [(128, 4096)],
 }
 if os.environ.get("RAVINE_BENCH_LARGE"):
-    SHAPES = {layer: list(LAYERS[layer].shapes) for layer in LAYERS}
+    SHAPES = SHAPES_OF_MODELS
 HERE = [name for name in CONTENDERS if name != "torch" or importlib.util.find_spec("torch")]
 
 
@@ -33,18 +35,19 @@ def batch(shape: Shape, layout: str) -> Batch:
 
 
 # The batch changes last, so that it is made once.
-PASSES = [
+PARAMETERS = [
     pytest.param(layer, shape, layout, name, contender, id=f"{layer}-{size}-{layout}-{name}-{contender}")
-    for layer, shapes in SHAPES.items()
-    for shape in shapes
+    for layer in SHAPES
+    for shape in SHAPES[layer]
     for size in ["x".join(map(str, shape))]
     for layout in LAYERS[layer].layouts(shape)
-    for name in LAYERS[layer].passes
+    for of, name in PASSES
+    if of == layer
     for contender in HERE
 ]
 
 
-@pytest.mark.parametrize(("layer", "shape", "layout", "name", "contender"), PASSES)
+@pytest.mark.parametrize(("layer", "shape", "layout", "name", "contender"), PARAMETERS)
 def test_pass(benchmark: BenchmarkFixture, layer: str, shape: Shape, layout: str, name: str, contender: str) -> None:
     benchmark.group = f"{layer} {shape} {layout} {name}"
-    benchmark(LAYERS[layer].passes[name](batch(shape, layout)).contender(contender).run)
+    benchmark(case(layer, name, batch(shape, layout)).contender(contender).run)

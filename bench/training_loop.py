@@ -15,11 +15,12 @@ import argparse
 import statistics
 from collections.abc import Callable, Sequence
 
+from peers import competitors
+from peers.products import Products
 from ravine import _core, config
 from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES
 from ravine.benchmark.timing import interleaved, median_ratio, repeated
-from ravine.benchmark.training import Products
 
 Iteration = Callable[[], object]
 
@@ -52,7 +53,7 @@ def iterations(optimizer: str, parameters: int, batch: int = 256) -> dict[str, I
     loops = [
         products,
         *(loop(step, name) for name in ("off", *THREADINGS)),
-        loop(CASES[optimizer].numpy(params, grads)),
+        loop(competitors.numpy(optimizer, params, grads)),
     ]
     return dict(zip(LOOPS, loops, strict=True))
 

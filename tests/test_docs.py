@@ -57,6 +57,15 @@ def test_the_page_on_optimizers_runs(capsys):
     assert capsys.readouterr().out
 
 
+def test_the_page_on_optimizers_has_a_row_for_each():
+    """The entries below the table are checked in tests/test_cases.py."""
+    page = (ROOT / "docs/optimizers.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\(#(\w+)\) \| [^|]+ \| [^|]+\d{4}[^|]* \| ([^|]+) \|$", page, re.MULTILINE)
+    entries = re.findall(r"^### (\w+)\n.*?^\*\*Deviations from ([^*]+)\*\*", page, re.MULTILINE | re.DOTALL)
+    assert [(name, followed) for name, _, followed in rows] == entries
+    assert [anchor for _, anchor, _ in rows] == [name.lower() for name, _ in entries]
+
+
 def test_the_page_on_schedules_has_all_and_their_pictures():
     page = (ROOT / "docs/schedulers.md").read_text()
     sections = re.findall(r"^### (\w+)$", page, re.MULTILINE)

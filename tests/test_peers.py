@@ -9,12 +9,12 @@ import shutil
 import numpy as np
 import pytest
 from peers import PEERS, __main__, batch_norm, measure, tables, worker
+from peers.layers import WrongResultError, case, make
 from peers.machine import describe
 from peers.measure import Contenders, Ratio
 from peers.memory import StreamingLimit, _loops
 from peers.peer import RULES, Peer, Running, Work
 from ravine import config
-from ravine.benchmark.layers import LAYERS, WrongResultError, make
 from ravine.benchmark.session import QUICK
 
 PAGE = "docs/performance.md"
@@ -224,12 +224,12 @@ def test_loops_are_compared_with_a_serial_step():
 def test_onednn_computes_batch_norm():
     pytest.importorskip("torch")
     for operation in batch_norm.PASSES:
-        case = LAYERS["batch_norm"].passes[operation](make((4, 17, 9, 7), "NCHW", "float32"))
-        contender = batch_norm.onednn(case)
-        case.checked("onednn", contender)
-        case.batch.weight[:] = 2 + np.abs(case.batch.weight)
+        each = case("batch_norm", operation, make((4, 17, 9, 7), "NCHW", "float32"))
+        contender = batch_norm.onednn(each)
+        each.checked("onednn", contender)
+        each.batch.weight[:] = 2 + np.abs(each.batch.weight)
         with pytest.raises(WrongResultError, match=r"^onednn: "):  # it reads the batch's own weight
-            case.checked("onednn", contender)
+            each.checked("onednn", contender)
 
 
 def test_batch_norm_is_measured(monkeypatch):

@@ -23,10 +23,10 @@ from typing import Any
 from ravine._extras import MissingExtraError
 from ravine.benchmark import workloads
 from ravine.benchmark.command import workload_name
-from ravine.benchmark.layers import WrongResultError
 from ravine.benchmark.session import FULL, QUICK, Effort, new_file, readable
 
 from . import PEERS, batch_norm, measure
+from .layers import WrongResultError
 from .machine import describe
 from .peer import RULES
 from .pictures import draw

@@ -8,20 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ravine import config
-from ravine.benchmark.layers import LAYERS, BatchNormCase, Contender, make
-from ravine.benchmark.layers_command import SHAPES, measure
-from ravine.benchmark.numpy_layers import EPS, MOMENTUM
+from ravine.benchmark.layers import EPS, LAYERS, MOMENTUM, Contender
 
 from .extras import require
+from .layers import BatchNormCase, case, make, measure
 from .measure import Ratio
 
 if TYPE_CHECKING:
     from ravine.benchmark.session import Effort
     from ravine.benchmark.workloads import Shape
 
-DEFAULT_SHAPES = [
-    shape for shape in (tuple(map(int, text.split("x"))) for text in SHAPES["batch_norm"]) if len(shape) == 4
-]
+DEFAULT_SHAPES = [shape for shape in LAYERS["batch_norm"].shapes if len(shape) == 4]
 PASSES = ("training", "evaluation", "backward")
 
 
@@ -96,10 +93,10 @@ def passes(shapes: Sequence[Shape], threads: int, effort: Effort) -> Iterator[La
             for layout in LAYERS["batch_norm"].layouts(shape):
                 batch = make(shape, layout, "float32")
                 for operation in PASSES:
-                    case = LAYERS["batch_norm"].passes[operation](batch)
-                    assert isinstance(case, BatchNormCase)
-                    others = {"onednn": onednn(case)} if layout == "NCHW" else {}
-                    times = measure(case, effort, torch=True, others=others)
+                    each = case("batch_norm", operation, batch)
+                    assert isinstance(each, BatchNormCase)
+                    others = {"onednn": onednn(each)} if layout == "NCHW" else {}
+                    times = measure(each, effort, torch=True, others=others)
                     for peer in times.keys() - {"ravine", "ravine_new"}:
                         ravine = times["ravine" if peer in {"numpy", "copy"} else "ravine_new"]
                         yield LayerResult(

@@ -8,11 +8,11 @@ from statistics import harmonic_mean
 from typing import Any, TypeVar
 
 import numpy as np
-from ravine.benchmark.memory import SMALLEST_BYTES, TRIES, aligned_zeros, threads_for
-from ravine.benchmark.timing import Team
 
 from .extras import require
+from .numpy_memory import SMALLEST_BYTES, TRIES, aligned_zeros, threads_for
 from .peer import Array
+from .team import Team
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -37,7 +37,7 @@ class StreamingLimit:
     It is a limit for whoever reads and writes each byte once with ordinary stores, as far as a loop can show: a machine
     does not promise that its memory has no better mix. In the first-level cache numba's loops have vectors of 256 bits
     where the processor may have 512, and small steps are bound by the cost of a call, so that there the part of the
-    limit says how much of a step is not the update. `ravine bench` has a similar limit without a compiler, on NumPy's
+    limit says how much of a step is not the update. `numpy_memory` has a similar limit without a compiler, on NumPy's
     loops: they move the same bytes in two separate mixes, and have been up to an eighth slower than a step.
 
     Args:

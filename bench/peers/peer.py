@@ -14,11 +14,13 @@ from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES, Case
 from ravine.benchmark.timing import calling
 
+from . import competitors
+
 Array = np.ndarray[Any, Any]
 Steps = Callable[[int], object]
 
-# Those that the table compares; each is a configuration in `ravine.benchmark.cases.CASES`.
-RULES = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw")
+# Those that the table compares, which NumPy has in place; each is one of `ravine.benchmark.cases.CASES`.
+RULES = tuple(competitors.IN_PLACE)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,12 @@ class Work:
     @cached_property
     def hyper(self) -> Mapping[str, Any]:
         """The hyper-parameters, the same for every peer."""
-        return self.case.hyper
+        return competitors.hyper(self.case)
+
+    @cached_property
+    def states(self) -> int:
+        """How many arrays are kept beside each parameter."""
+        return competitors.states(self.case)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ravine.benchmark.cases import torch_parameters
-
+from .competitors import torch_parameters
 from .extras import require
 from .peer import Running, Work
 

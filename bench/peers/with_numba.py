@@ -25,7 +25,7 @@ def start(work: Work) -> Running:
     numba, threads = require("numba"), config.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # of those it has started with
     kernel, numbers = _kernels(threads > 1)[work.rule], _NUMBERS[work.rule]
-    states = [[np.zeros(p.size, p.dtype) for p in work.params] for _ in range(work.case.states)]
+    states = [[np.zeros(p.size, p.dtype) for p in work.params] for _ in range(work.states)]
     arrays = [(p.reshape(-1), g.reshape(-1), *s) for p, g, *s in zip(work.params, work.grads, *states, strict=True)]
     t = 0
 

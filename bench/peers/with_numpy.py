@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from . import competitors
 from .peer import Array, Running, Work
 
 
@@ -16,8 +17,8 @@ def start_naive(work: Work) -> Running:
 
 
 def start_inplace(work: Work) -> Running:
-    """`ravine.benchmark.inplace`: no new arrays, in pieces that stay in the cache from one operation to the next."""
-    return Running.step_by_step(work.case.numpy(work.params, work.grads), lambda: work.params)
+    """The module `inplace`: no new arrays, in pieces that stay in the cache from one operation to the next."""
+    return Running.step_by_step(competitors.numpy(work.rule, work.params, work.grads), lambda: work.params)
 
 
 class _Rule:
@@ -27,7 +28,7 @@ class _Rule:
         self.work = work
         self.hyper = work.hyper
         self.t = 0
-        self.states = [[np.zeros_like(p) for p in work.params] for _ in range(work.case.states)]
+        self.states = [[np.zeros_like(p) for p in work.params] for _ in range(work.states)]
 
     def step(self) -> None:
         """Do one step."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ravine.benchmark.cases import CASES
-
+from . import competitors
 from .peer import RULES, Running, Work
 
-FUSED_RULES = tuple(rule for rule in RULES if CASES[rule].fused_in_torch)
+FUSED_RULES = tuple(rule for rule in RULES if rule != "rmsprop")
 
 
 def start_loop(work: Work) -> Running:
@@ -26,4 +25,6 @@ def start_fused(work: Work) -> Running:
 
 def _start(work: Work, implementation: str) -> Running:
     """Return torch on the memory of the work's own arrays."""
-    return Running.step_by_step(work.case.torch(work.params, work.grads, implementation), lambda: work.params)
+    return Running.step_by_step(
+        competitors.torch(work.case, work.params, work.grads, implementation), lambda: work.params
+    )

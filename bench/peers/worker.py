@@ -14,11 +14,11 @@ from typing import Protocol
 from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES
 from ravine.benchmark.timing import counted
-from ravine.benchmark.training import Products
 
-from . import PEERS
+from . import PEERS, competitors
 from .memory import StreamingLimit
 from .peer import Steps, Work
+from .products import Products
 
 # What can be measured beside the peers.
 LIMIT = "limit"  # the traffic of a step by itself
@@ -79,10 +79,10 @@ class Here:
     def begin(self, task: Task) -> None:
         """Make arrays, plans and compiled code."""
         if self._name == LIMIT:
-            limit = StreamingLimit(workloads.count(task.workload), CASES[task.rule].states)
+            limit = StreamingLimit(workloads.count(task.workload), competitors.states(CASES[task.rule]))
             self._measure = lambda: limit.seconds(task.seconds)
         else:
-            self._measure = counted([self._steps(task)], task.seconds)
+            self._measure = counted(self._steps(task), task.seconds)
 
     def _steps(self, task: Task) -> Steps:
         steps: Steps = lambda count: None  # noqa: ARG005, E731

@@ -1,1 +1,1 @@
-"""What `ravine bench` and the suites in bench/ measure: workloads, rules, layers, NumPy's forms, the memory limit."""
+"""`ravine bench`: ravine's steps and layers beside `ravine.reference`. What compares with others is in bench/."""

@@ -1,45 +1,83 @@
-"""The layers under measurement, who runs each of their passes, and the copy that moves as many bytes."""
+"""Batch norm and dropout under measurement: each pass through ravine and `ravine.reference`; `ravine bench layers`."""
 
 from __future__ import annotations
 
+import argparse
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ravine import config, nn
-from ravine._extras import require
-from ravine.benchmark.memory import threads_for
-from ravine.benchmark.numpy_layers import (
-    EPS,
-    MOMENTUM,
-    Array,
-    Batch,
-    BatchNorm,
-    BatchNormInPlace,
-    Dropout,
-    DropoutInPlace,
-)
-from ravine.benchmark.workloads import Shape
+from ravine.benchmark.session import FULL, QUICK, Effort, RowT, add_options, readable, session, write
+from ravine.benchmark.timing import interleaved, median_ratio, repeated
+from ravine.benchmark.workloads import Array, Shape
 from ravine.nn.functional import LAYOUTS
+from ravine.reference import batchnorm
+from ravine.reference import dropout as reference_dropout
 
-CONTENDERS = ("ravine", "ravine_new", "numpy", "numpy_new", "torch")
+MOMENTUM = 0.1
+EPS = 1e-5
 
-# What may lie between two results, as part of the largest value, by the size of their type.
-_TOLERANCES = {4: 1e-4, 8: 1e-10}
-# Where y is nearer to 0, rounding (NumPy sums 400 000 float32 one by one) may decide what ReLU does; there, dy is 0.
-_NEAR_ZERO = 1e-3
+_PLACES = {"NCHW": "channels first", "NHWC": "channels last"}
 
 _BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
+_LEGEND = """
+On a machine that is busy with other things the figures mean little.
+NumPy      time of the same in plain NumPy, `ravine.reference`, median; its sums have the order that gives the same bits
+new        that of ravine returning a new array, as NumPy does; a large one costs what it takes to get its pages
+out=       that of ravine writing to an array that is there
+vs NumPy   how many times faster than NumPy"""
 
-class WrongResultError(Exception):
-    """A contender computes something else than NumPy."""
+
+@dataclass(frozen=True)
+class Batch:
+    """What a layer is measured on. All contenders share x, dy and out, and keep statistics of their own.
+
+    Attributes:
+        x: (N, C), (N, C, ...) or, channels last, (N, ..., C).
+        dy: the gradient by the result, like x.
+        out: where to write results, like x.
+        weight, bias, running_mean, running_var: of shape (C,).
+        layout: one of `ravine.nn.functional.LAYOUTS`.
+    """
+
+    x: Array
+    dy: Array
+    out: Array
+    weight: Array
+    bias: Array
+    running_mean: Array
+    running_var: Array
+    layout: str
+
+    @property
+    def shape(self) -> Shape:
+        """That of x with the channels second, also where they are last."""
+        n, *others = self.x.shape
+        return (n, others[-1], *others[:-1]) if self.layout == "NHWC" else (n, *others)
+
+
+def make(shape: Shape, layout: str, dtype: str) -> Batch:
+    """Return a batch of normal random numbers.
+
+    Args:
+        shape: (N, C, ...), also where the layout is channels last.
+        layout: one of `ravine.nn.functional.LAYOUTS`.
+        dtype: of all arrays.
+    """
+    rng = np.random.default_rng(0)
+    stored = (shape[0], *shape[2:], shape[1]) if layout == "NHWC" else shape
+    kind = np.float32 if dtype == "float32" else np.float64
+    weight, bias, running_mean, running_var = (rng.standard_normal(shape[1], kind) for _ in range(4))
+    x, dy = rng.standard_normal(stored, kind), rng.standard_normal(stored, kind)
+    # A copy, not an empty array: whoever wrote first to pages that were never touched would pay for that.
+    return Batch(x, dy, x.copy(), weight, bias, running_mean, np.abs(running_var) + kind(0.5), layout)
 
 
 @dataclass(frozen=True)
@@ -55,241 +93,64 @@ class Contender:
     results: Callable[[Any], Sequence[Array]]
 
 
-class Case(ABC):
-    """One pass of a layer over one batch."""
-
-    def __init__(self, batch: Batch, backward: bool) -> None:
-        self.batch = batch
-        self.backward = backward
-
-    @abstractmethod
-    def ravine(self) -> Contender:
-        """Return ravine with `out=`."""
-
-    @abstractmethod
-    def ravine_new(self) -> Contender:
-        """Return ravine with a new array as result."""
-
-    @abstractmethod
-    def numpy(self) -> Contender:
-        """Return NumPy with `out=`."""
-
-    @abstractmethod
-    def numpy_new(self) -> Contender:
-        """Return NumPy in the usual expressions."""
-
-    @abstractmethod
-    def torch(self) -> Contender:
-        """Return torch, on as many threads as ravine; its result is always new.
-
-        Raises:
-            MissingExtraError: torch is not installed.
-        """
-
-    @abstractmethod
-    def check(self, results: Sequence[Array]) -> None:
-        """Raise WrongResultError unless these are a contender's results after a first run."""
-
-    @abstractmethod
-    def copy(self) -> list[Callable[[], object]]:
-        """Return what moves the bytes that the pass has to move, in parts for as many threads as ravine uses."""
-
-    def contender(self, name: str) -> Contender:
-        """Return one of `CONTENDERS`, whose first run has been checked.
-
-        Raises:
-            WrongResultError: it does not compute what NumPy does.
-            MissingExtraError: it is torch, which is not installed.
-        """
-        return self.checked(name, getattr(self, name)())
-
-    def checked(self, name: str, contender: Contender) -> Contender:
-        """Return a contender whose first run has been checked.
-
-        Raises:
-            WrongResultError: it does not compute what NumPy does; the message begins with the name.
-        """
-        try:
-            self.check(contender.results(contender.run()))
-        except WrongResultError as error:
-            raise WrongResultError(f"{name}: {error}") from None
-        return contender
-
-
-class BatchNormCase(Case):
-    """A pass of batch norm. Its results are y and the running statistics, or the gradients by x, weight and bias."""
-
-    def __init__(self, batch: Batch, *, training: bool, backward: bool = False, relu: bool = False) -> None:
-        super().__init__(batch, backward)
-        self.training = training
-        self.relu = relu
-
-    def ravine(self) -> Contender:  # noqa: D102
-        return self._ravine(self.batch.out)
-
-    def ravine_new(self) -> Contender:  # noqa: D102
-        return self._ravine(None)
-
-    def _ravine(self, out: Array | None) -> Contender:
-        batch = self.batch
-        layer = _BATCH_NORMS[batch.x.ndim](
-            batch.weight.size,
-            EPS,
-            MOMENTUM,
-            dtype=batch.x.dtype,
-            layout=LAYOUTS[batch.channels_last],
-            activation="relu" if self.relu else None,
-        ).train(self.training)
-        layer.load_state_dict(
-            {
-                "weight": batch.weight,
-                "bias": batch.bias,
-                "running_mean": batch.running_mean,
-                "running_var": batch.running_var,
-                "num_batches_tracked": 0,
-            }
-        )
-        if self.backward:
-            layer(batch.x)
-            return Contender(
-                lambda: layer.backward(batch.dy, out=out),
-                lambda dx: [dx, *(parameter.grad for parameter in layer.parameters() if parameter.grad is not None)],
-            )
-        state = layer.state_dict
+def batch_norm(
+    batch: Batch, out: Array | None, *, training: bool, backward: bool = False, relu: bool = False
+) -> Contender:
+    """Return ravine's batch norm. Its results are y and the running statistics, or gradients by x, weight and bias."""
+    layer = _BATCH_NORMS[batch.x.ndim](
+        batch.weight.size,
+        EPS,
+        MOMENTUM,
+        dtype=batch.x.dtype,
+        layout=batch.layout,
+        activation="relu" if relu else None,
+    ).train(training)
+    layer.load_state_dict(
+        {
+            "weight": batch.weight,
+            "bias": batch.bias,
+            "running_mean": batch.running_mean,
+            "running_var": batch.running_var,
+            "num_batches_tracked": 0,
+        }
+    )
+    if backward:
+        layer(batch.x)
         return Contender(
-            lambda: layer(batch.x, out=out), lambda y: [y, state()["running_mean"], state()["running_var"]]
+            lambda: layer.backward(batch.dy, out=out),
+            lambda dx: [dx, *(parameter.grad for parameter in layer.parameters() if parameter.grad is not None)],
         )
-
-    def numpy(self) -> Contender:  # noqa: D102
-        form = BatchNormInPlace(self.batch, self.training, self.relu)
-        if self.backward:
-            form.forward()
-            form.keep_result()
-            return Contender(form.backward, lambda gradients: [self.batch.out, *gradients])
-        return Contender(form.forward, lambda _: [self.batch.out, form.running_mean, form.running_var])
-
-    def numpy_new(self) -> Contender:  # noqa: D102
-        form = BatchNorm(self.batch, self.training, self.relu)
-        if self.backward:
-            form.forward()
-            return Contender(form.backward, lambda gradients: gradients)
-        return Contender(form.forward, lambda y: [y, form.running_mean, form.running_var])
-
-    def torch(self) -> Contender:  # noqa: D102
-        torch = _torch()
-        batch = self.batch
-
-        def tensor(array: Array) -> Any:
-            """The batch in torch's shape; of channels-last memory, a view."""
-            whole = torch.from_numpy(array)
-            return whole.movedim(-1, 1) if batch.channels_last else whole
-
-        def array(result: Any) -> Array:
-            whole: Array = (result.movedim(1, -1) if batch.channels_last else result).numpy()
-            return whole
-
-        x, dy = tensor(batch.x), tensor(batch.dy)
-        weight, bias = torch.from_numpy(batch.weight), torch.from_numpy(batch.bias)
-        running = [torch.from_numpy(statistic.copy()) for statistic in (batch.running_mean, batch.running_var)]
-        batch_norm, relu = torch.nn.functional.batch_norm, torch.nn.functional.relu_
-
-        def forward() -> Any:
-            return batch_norm(x, *running, weight, bias, self.training, MOMENTUM, EPS)
-
-        def forward_relu() -> Any:
-            return relu(batch_norm(x, *running, weight, bias, self.training, MOMENTUM, EPS))
-
-        if not self.backward:
-            return Contender(
-                forward_relu if self.relu else forward, lambda y: [array(y), *(part.numpy() for part in running)]
-            )
-        y, mean, inv = torch.native_batch_norm(x, weight, bias, *running, self.training, MOMENTUM, EPS)
-        y = relu(y)
-        gradient, relu_gradient = torch.ops.aten.native_batch_norm_backward, torch.ops.aten.threshold_backward
-
-        def backward() -> Any:
-            return gradient(dy, x, weight, *running, mean, inv, self.training, EPS, [True, True, True])
-
-        def backward_relu() -> Any:
-            g = relu_gradient(dy, y, 0)
-            return gradient(g, x, weight, *running, mean, inv, self.training, EPS, [True, True, True])
-
-        return Contender(
-            backward_relu if self.relu else backward,
-            lambda gradients: [array(gradients[0]), gradients[1].numpy(), gradients[2].numpy()],
-        )
-
-    @cached_property
-    def _expected(self) -> Sequence[Array]:
-        reference = self.numpy_new()
-        return reference.results(reference.run())
-
-    def check(self, results: Sequence[Array]) -> None:  # noqa: D102
-        names = ("dx", "dweight", "dbias") if self.backward else ("y", "running_mean", "running_var")
-        for name, result, expected in zip(names, results, self._expected, strict=True):
-            _compare(name, result, expected.reshape(result.shape))
-
-    def copy(self) -> list[Callable[[], object]]:  # noqa: D102
-        batch = self.batch
-        return _in_parts(np.add, batch.x, batch.dy, batch.out) if self.backward else _copy(batch.x, batch.out)
+    state = layer.state_dict
+    return Contender(lambda: layer(batch.x, out=out), lambda y: [y, state()["running_mean"], state()["running_var"]])
 
 
-class DropoutCase(Case):
-    """A pass of dropout. Its results are what it returns, and an array that is not 0 where elements were kept."""
+def _batch_norm_in_numpy(batch: Batch, *, training: bool, backward: bool = False, relu: bool = False) -> Contender:
+    running = [batch.running_mean.copy(), batch.running_var.copy()]
+    arrays = (batch.x, batch.weight, batch.bias, *running)
+    form: dict[str, Any] = {"layout": batch.layout, "activation": "relu" if relu else None}
+    forward = partial(batchnorm.batch_norm, *arrays, **form, training=training, momentum=MOMENTUM, eps=EPS)
+    if not backward:
+        return Contender(forward, lambda result: [result[0], *running])
+    _, saved = forward()
+    run = partial(batchnorm.batch_norm_backward, batch.dy, batch.x, saved, **form)
+    return Contender(run, lambda gradients: gradients[:3])
 
-    def __init__(self, batch: Batch, *, p: float, backward: bool = False) -> None:
-        super().__init__(batch, backward)
-        self.p = p
 
-    def ravine(self) -> Contender:  # noqa: D102
-        return self._ravine(self.batch.out)
+def dropout(batch: Batch, out: Array | None, *, p: float, backward: bool = False) -> Contender:
+    """Return ravine's dropout. Its results are what it returns, and an array that is not 0 where elements were kept."""
+    layer, x, dy = nn.Dropout(p, seed=0), batch.x, batch.dy
+    if not backward:
+        return Contender(lambda: layer(x, out=out), lambda y: [y, y])
+    y = layer(x)
+    return Contender(lambda: layer.backward(dy, out=out), lambda dx: [dx, y])
 
-    def ravine_new(self) -> Contender:  # noqa: D102
-        return self._ravine(None)
 
-    def _ravine(self, out: Array | None) -> Contender:
-        layer, x, dy = nn.Dropout(self.p, seed=0), self.batch.x, self.batch.dy
-        if not self.backward:
-            return Contender(lambda: layer(x, out=out), lambda y: [y, y])
-        y = layer(x)
-        return Contender(lambda: layer.backward(dy, out=out), lambda dx: [dx, y])
-
-    def numpy(self) -> Contender:  # noqa: D102
-        out = self.batch.out
-        form = DropoutInPlace(self.p, np.random.default_rng(0), self.batch.x, self.batch.dy, out)
-        if not self.backward:
-            return Contender(form.forward, lambda _: [out, form.mask])
-        form.forward()
-        return Contender(form.backward, lambda _: [out, form.mask])
-
-    def numpy_new(self) -> Contender:  # noqa: D102
-        form = Dropout(self.p, np.random.default_rng(0))
-        if not self.backward:
-            return Contender(partial(form.forward, self.batch.x), lambda y: [y, form.mask])
-        form.forward(self.batch.x)
-        return Contender(partial(form.backward, self.batch.dy), lambda dx: [dx, form.mask])
-
-    def torch(self) -> Contender:  # noqa: D102
-        torch = _torch()
-        x, dy = torch.from_numpy(self.batch.x), torch.from_numpy(self.batch.dy)
-        dropout = torch.nn.functional.dropout
-        if not self.backward:
-            return Contender(lambda: dropout(x, self.p), lambda y: [y.numpy(), y.numpy()])
-        # Autograd multiplies by this very array; torch's native_dropout, which keeps bits, is for GPUs.
-        noise = dropout(torch.ones_like(x), self.p)
-        return Contender(lambda: dy * noise, lambda dx: [dx.numpy(), noise.numpy()])
-
-    def check(self, results: Sequence[Array]) -> None:  # noqa: D102
-        result, kept = results[0], results[1] != 0
-        source = self.batch.dy if self.backward else self.batch.x
-        _compare("dx" if self.backward else "y", result, source * kept / (1 - self.p))
-        # Six standard deviations, and what rounding p to 1/65536 does.
-        leeway = 6 * math.sqrt(self.p * (1 - self.p) / kept.size) + 2**-17
-        if abs(kept.mean() - (1 - self.p)) > leeway:
-            raise WrongResultError(f"{kept.mean():.3%} of the elements are kept; expected {1 - self.p:.3%}.")
-
-    def copy(self) -> list[Callable[[], object]]:  # noqa: D102
-        return _copy(self.batch.dy if self.backward else self.batch.x, self.batch.out)
+def _dropout_in_numpy(batch: Batch, *, p: float, backward: bool = False) -> Contender:
+    forward = partial(reference_dropout.dropout, batch.x, p, seed=0)
+    if not backward:
+        return Contender(forward, lambda result: result)
+    _, mask = forward()
+    return Contender(partial(reference_dropout.dropout_backward, batch.dy, mask, p), lambda dx: [dx, mask])
 
 
 @dataclass(frozen=True)
@@ -298,15 +159,19 @@ class Layer:
 
     Attributes:
         title: its name in words.
-        shapes: those of real models.
-        passes: what makes the case of each pass.
+        ours: returns ravine, given a batch, where to write to (None for a new array), and what a pass is.
+        reference: returns plain NumPy likewise, whose results are new.
+        passes: what each is, by name.
+        shapes: those measured by default.
         has_layouts: whether it matters where the channels are.
     """
 
     title: str
+    ours: Callable[..., Contender]
+    reference: Callable[..., Contender]
+    passes: Mapping[str, Mapping[str, Any]]
     shapes: Sequence[Shape]
-    passes: Mapping[str, Callable[[Batch], Case]]
-    has_layouts: bool
+    has_layouts: bool = False
 
     def layouts(self, shape: Shape) -> tuple[str, ...]:
         """Return the layouts in which a batch is measured."""
@@ -316,84 +181,180 @@ class Layer:
 LAYERS = {
     "batch_norm": Layer(
         "batch norm",
-        [
-            (32, 64, 112, 112),
-            (32, 64, 56, 56),
-            (32, 256, 56, 56),
-            (32, 128, 28, 28),
-            (32, 512, 28, 28),
-            (32, 256, 14, 14),
-            (32, 1024, 14, 14),
-            (32, 512, 7, 7),
-            (32, 2048, 7, 7),
-            (1, 64, 56, 56),
-            (8, 17, 33, 27),
-            (8, 3, 224, 224),
-            (64, 32),
-            (256, 1024),
-            (128, 512),
-        ],
+        batch_norm,
+        _batch_norm_in_numpy,
         {
-            "training": partial(BatchNormCase, training=True),
-            "training, ReLU": partial(BatchNormCase, training=True, relu=True),
-            "evaluation": partial(BatchNormCase, training=False),
-            "backward": partial(BatchNormCase, training=True, backward=True),
-            "backward, ReLU": partial(BatchNormCase, training=True, backward=True, relu=True),
+            "training": {"training": True},
+            "training, ReLU": {"training": True, "relu": True},
+            "evaluation": {"training": False},
+            "backward": {"training": True, "backward": True},
+            "backward, ReLU": {"training": True, "backward": True, "relu": True},
         },
+        [(32, 256, 56, 56), (32, 256, 14, 14), (32, 2048, 7, 7), (256, 1024)],
         has_layouts=True,
     ),
     "dropout": Layer(
         "dropout",
-        [(32, 512, 768), (128, 4096)],
+        dropout,
+        _dropout_in_numpy,
         {
-            f"{name}, p={p}": partial(DropoutCase, p=p, backward=name == "backward")
+            f"{name}, p={p}": {"p": p, "backward": name == "backward"}
             for p in (0.1, 0.5)
             for name in ("forward", "backward")
         },
-        has_layouts=False,
+        [(32, 512, 768), (128, 4096)],
     ),
 }
 
 
-def make(shape: Shape, layout: str, dtype: npt.DTypeLike) -> Batch:
-    """Return a batch of normal random numbers, whose results can be compared whoever computed them.
+@dataclass(frozen=True)
+class Result:
+    """What was measured of one pass over one batch; ratios are medians of ratios taken round by round.
+
+    Those that begin with "new" are of a new result, the others of `out=`.
+    """
+
+    layer: str
+    shape: Shape
+    layout: str
+    operation: str
+    numpy_seconds: float
+    new_seconds: float
+    new_vs_numpy: float
+    seconds: float
+    vs_numpy: float
+
+    def row(self) -> str:
+        """Return it as a line of the table."""
+        line = f"{self.operation:18}{readable(self.numpy_seconds):>10}"
+        for seconds, ratio in ((self.new_seconds, self.new_vs_numpy), (self.seconds, self.vs_numpy)):
+            line += f"{readable(seconds):>13}{ratio:9.1f}x"
+        return line
+
+
+def measure(batch: Batch, name: str, operation: str, effort: Effort) -> Result:
+    """Measure a pass of one of `LAYERS`, with `out=` and without, against NumPy."""
+    layer = LAYERS[name]
+    options = layer.passes[operation]
+    contenders = {
+        "out": layer.ours(batch, batch.out, **options),
+        "new": layer.ours(batch, None, **options),
+        "numpy": layer.reference(batch, **options),
+    }
+    timed = {who: repeated(contender.run, effort.seconds) for who, contender in contenders.items()}
+    times = interleaved(timed, effort.rounds, settle=config.get_num_threads() > 1)
+    return Result(
+        name,
+        batch.shape,
+        batch.layout,
+        operation,
+        numpy_seconds=statistics.median(times["numpy"]),
+        new_seconds=statistics.median(times["new"]),
+        new_vs_numpy=median_ratio(times["numpy"], times["new"]),
+        seconds=statistics.median(times["out"]),
+        vs_numpy=median_ratio(times["numpy"], times["out"]),
+    )
+
+
+def add_parser(commands: Any, optimizers: argparse.ArgumentParser) -> None:
+    """Add `layers` to the commands.
 
     Args:
-        shape: (N, C, ...), also where the layout is channels last.
-        layout: one of `ravine.nn.functional.LAYOUTS`.
-        dtype: of all arrays.
+        commands: what `ArgumentParser.add_subparsers` returned.
+        optimizers: the parser they are part of. The options that both have may come before or after `layers`.
     """
-    rng = np.random.default_rng(0)
-    channels_last = layout == "NHWC"
-    stored = (shape[0], *shape[2:], shape[1]) if channels_last else shape
+    parser = commands.add_parser(
+        "layers",
+        help="batch norm and dropout; see `ravine bench layers --help`",
+        usage="ravine bench layers [OPTIONS]",
+        description="Measure batch norm and dropout on this machine, against NumPy.",
+        argument_default=argparse.SUPPRESS,
+    )
+    add_choices(parser)
 
-    kind = np.float32 if np.dtype(dtype).itemsize == 4 else np.float64
-    weight, bias, running_mean, running_var = (rng.standard_normal(shape[1], kind) for _ in range(4))
-    x, dy = rng.standard_normal(stored, kind), rng.standard_normal(stored, kind)
-    # A copy, not an empty array: whoever wrote first to pages that were never touched would pay for that.
-    batch = Batch(x, dy, x.copy(), weight, bias, running_mean, np.abs(running_var) + kind(0.5), channels_last)
-    y = BatchNorm(batch, training=True, relu=False).forward()
-    dy[np.abs(y) < _NEAR_ZERO] = 0
-    return batch
+    def run_alone(arguments: argparse.Namespace) -> None:
+        if arguments.workload or arguments.optimizer:
+            optimizers.error("--workload and --optimizer are for the optimizers, not for the layers")
+        run(arguments)
 
-
-def _torch() -> Any:
-    torch = require("torch", "oracles")
-    torch.set_num_threads(config.get_num_threads())
-    return torch
+    parser.set_defaults(run=run_alone)
 
 
-def _copy(source: Array, out: Array) -> list[Callable[[], object]]:
-    return _in_parts(lambda part, out: np.copyto(out, part), source, out)
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what to measure, and those that all measurements share."""
+    parser.add_argument(
+        "--layer",
+        action="append",
+        choices=LAYERS,
+        metavar="NAME",
+        default=None,
+        help=f"{' or '.join(LAYERS)}; may be repeated; default: both",
+    )
+    defaults = "; ".join(f"{', '.join(map(_written, each.shapes))} for {each.title}" for each in LAYERS.values())
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        type=_shape,
+        metavar="NxCxHxW",
+        default=None,
+        help=f"of 2 to 5 dimensions, the channels second also where the layout is channels last; default: {defaults}",
+    )
+    add_options(parser)
 
 
-def _in_parts(function: Callable[..., object], *arrays: Array) -> list[Callable[[], object]]:
-    threads = threads_for(sum(array.nbytes for array in arrays))
-    parts = (np.array_split(array.reshape(-1), threads) for array in arrays)
-    return [partial(function, *part) for part in zip(*parts, strict=True)]
+def run(arguments: argparse.Namespace) -> None:
+    """Measure what the command line asks for, and print a table.
+
+    Raises:
+        ValueError: the results cannot be written.
+    """
+    head = f"{'':18}{'NumPy':>10}{'new':>13}{'vs NumPy':>10}{'out=':>13}{'vs NumPy':>10}"
+    with session(arguments) as machine:
+        results = list(results_of(arguments, head, measure))
+        print(_LEGEND)
+    write(arguments, machine, results)
 
 
-def _compare(name: str, result: Array, expected: Array) -> None:
-    difference = np.abs(result - expected)
-    if not difference.max() <= _TOLERANCES[expected.itemsize] * np.abs(expected).max():  # nor if it is NaN
-        raise WrongResultError(f"{name} differs from NumPy's by up to {difference.max():.3g}.")
+def results_of(
+    arguments: argparse.Namespace,
+    head: str,
+    measure: Callable[[Batch, str, str, Effort], RowT],
+    make: Callable[[Shape, str, str], Batch] = make,
+    shapes: Mapping[str, Sequence[Shape]] | None = None,
+) -> Iterator[RowT]:
+    """Measure each pass over each batch that the command line asks for, printing each result as it comes.
+
+    Args:
+        arguments: of the command line.
+        head: of each table.
+        measure: returns the result for a batch, a layer, one of its passes, and an effort.
+        make: makes a batch.
+        shapes: those of each layer where the command line asks for none; by default the layer's own.
+    """
+    for name in arguments.layer or LAYERS:
+        layer = LAYERS[name]
+        for shape in arguments.shapes or (shapes[name] if shapes else layer.shapes):
+            for layout in layer.layouts(shape):
+                place = f", {_PLACES[layout]}" if len(layer.layouts(shape)) > 1 else ""
+                print(f"\n{layer.title}, {_written(shape)} ({math.prod(shape):,} elements){place}\n{head}")
+                batch = make(shape, layout, arguments.dtype)
+                for operation in layer.passes:
+                    result = measure(batch, name, operation, QUICK if arguments.quick else FULL)
+                    print(result.row(), flush=True)
+                    yield result
+
+
+def _written(shape: Shape) -> str:
+    """Return a shape as the command line has it."""
+    return "x".join(map(str, shape))
+
+
+def _shape(text: str) -> Shape:
+    """Return a shape, as the type of an option."""
+    sizes = text.split("x")
+    if not 2 <= len(sizes) <= 5 or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape of 2 to 5 dimensions, such as 32x256x14x14")
+    shape = tuple(map(int, sizes))
+    if math.prod(shape) == shape[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} has one value a channel; training needs at least 2")
+    return shape

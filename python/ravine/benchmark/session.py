@@ -1,4 +1,4 @@
-"""What all measurements of `ravine bench` share: options, the machine they run on, and how figures are written."""
+"""What all measurements share: options, the machine they run on, and how figures are written."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ravine import config
-from ravine._extras import require
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,15 @@ class Effort:
     seconds: float
 
 
+class Row(Protocol):
+    """A result, a dataclass which is a line of a table."""
+
+    def row(self) -> str:
+        """Return the line."""
+
+
+RowT = TypeVar("RowT", bound=Row)
+
 FULL = Effort(rounds=9, seconds=0.01)
 QUICK = Effort(rounds=3, seconds=0.001)
 
@@ -34,29 +42,25 @@ QUICK = Effort(rounds=3, seconds=0.001)
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that all measurements share. Where the parser has no other default, `dtype` has to be set."""
     parser.add_argument("--dtype", choices=("float32", "float64"), help="default: float32")
-    parser.add_argument(
-        "--threads", type=_threads, metavar="N", help="of ravine, the memory's limit or copy, and torch"
-    )
+    parser.add_argument("--threads", type=_threads, metavar="N", help="how many to use")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, for a rough figure")
-    parser.add_argument("--torch", action="store_true", help="compare with torch as well")
     parser.add_argument("--json", type=new_file, metavar="FILE", help="write the results to a file as well")
 
 
 @contextlib.contextmanager
-def session(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def session(arguments: argparse.Namespace, **others: str) -> Iterator[dict[str, Any]]:
     """Yield what the machine is, after printing it, while the threads are those that were asked for.
 
-    Raises:
-        MissingExtraError: torch is asked for and not installed.
+    Args:
+        arguments: of the command line.
+        others: the versions of what ravine is compared with, by name.
     """
-    machine = config.info()
-    if arguments.torch:
-        machine["torch"] = require("torch", "oracles").__version__
+    machine = {**config.info(), **others}
     before = config.get_num_threads()
     if arguments.threads:
         config.set_num_threads(arguments.threads)
         machine["threads"] = config.info()["threads"]
-    versions = [f"{name} {machine[name]}" for name in ("ravine", "python", "numpy", "torch") if name in machine]
+    versions = [f"{name} {machine[name]}" for name in ("ravine", "python", "numpy", *others)]
     try:
         print(f"{', '.join(versions)}; {machine['platform']}")
         print(f"{arguments.dtype}, instruction set {machine['instruction set']}, threads {machine['threads']}")

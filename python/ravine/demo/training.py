@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ravine import nn, optim
+from ravine._optimizers import default_of, optimizers, takes_matrices_only
 from ravine.data import minibatches
 from ravine.demo.layers import softmax_cross_entropy
 from ravine.demo.networks import Design, Network
@@ -55,8 +56,8 @@ def adam_then_sgd(params: Iterable[Any], lr: float, at: int, sgd_lr: float, mome
     return optim.Handoff(stages, at=[at])
 
 
-# By what they build on.
-FAMILIES = {
+# With settings that were looked for, by what they build on.
+TUNED = {
     "Gradients and their signs": {
         "sgd": Choice(optim.SGD, 0.2, {}),
         "momentum": Choice(optim.SGD, 0.05, {"momentum": 0.9}),
@@ -101,6 +102,20 @@ FAMILIES = {
         ),
     },
 }
+
+
+def others(families: Mapping[str, Mapping[str, Choice]]) -> dict[str, dict[str, Choice]]:
+    """Return a family of the optimizers that are in none of these, each with its own default learning rate, if any."""
+    known = {choice.optimizer for family in families.values() for choice in family.values()}
+    found = {
+        name: Choice(each, default_of(each, "lr"), {}, others="adamw" if takes_matrices_only(each) else None)
+        for name, each in optimizers().items()
+        if each not in known
+    }
+    return {"Others, not tuned": found} if found else {}
+
+
+FAMILIES = {**TUNED, **others(TUNED)}
 OPTIMIZERS = {name: choice for family in FAMILIES.values() for name, choice in family.items()}
 
 

@@ -15,60 +15,33 @@ rounding, since NumPy's matrix products have no fixed order.
 `lbfgs` takes, in place of `g`, a function that computes loss and gradient at `p`; `optim.LBFGS` gives the same but for
 rounding, since its sums are BLAS's too.
 
+Each is in a module beside this one and found by its arguments: whoever adds one adds a module and nothing else.
+
 The layers' functions are in the modules `batchnorm` and `dropout` beside these. There too the kernels give the same
 bits, since sums are taken in the same order.
 """
 
-from ravine.reference.adabelief import adabelief
-from ravine.reference.adadelta import adadelta
-from ravine.reference.adafactor import adafactor
-from ravine.reference.adagrad import adagrad
-from ravine.reference.adam import adam, adamw
-from ravine.reference.adamax import adamax
-from ravine.reference.adan import adan
-from ravine.reference.ademamix import ademamix
-from ravine.reference.adopt import adopt
-from ravine.reference.asgd import asgd
-from ravine.reference.estimating import prodigy, swats
-from ravine.reference.lbfgs import lbfgs
-from ravine.reference.lion import lion
-from ravine.reference.muon import muon
-from ravine.reference.nadam import nadam
-from ravine.reference.radam import radam
-from ravine.reference.rmsprop import rmsprop
-from ravine.reference.rprop import rprop
-from ravine.reference.schedule_free import adamwschedulefree, sgdschedulefree
-from ravine.reference.sgd import sgd
-from ravine.reference.sparse_adam import sparseadam
-from ravine.reference.trust_ratio import lamb, lars
-from ravine.reference.yogi import yogi
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from inspect import isfunction, signature
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "adabelief",
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "adamwschedulefree",
-    "adan",
-    "ademamix",
-    "adopt",
-    "asgd",
-    "lamb",
-    "lars",
-    "lbfgs",
-    "lion",
-    "muon",
-    "nadam",
-    "prodigy",
-    "radam",
-    "rmsprop",
-    "rprop",
-    "sgd",
-    "sgdschedulefree",
-    "sparseadam",
-    "swats",
-    "yogi",
-]
+
+def _found() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield what makes a step: the public functions whose third argument is a state, or the states."""
+    for module in iter_modules(__path__, f"{__name__}."):
+        for name, value in vars(import_module(module.name)).items():
+            own = isfunction(value) and value.__module__ == module.name and not name.startswith("_")
+            if own and list(signature(value).parameters)[2:3] in (["state"], ["states"]):
+                yield name, value
+
+
+_STEPS = dict(_found())
+globals().update(_STEPS)
+
+__all__ = sorted(_STEPS)  # noqa: PLE0605
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Any]: ...

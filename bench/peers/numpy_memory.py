@@ -1,4 +1,4 @@
-"""How fast this machine can move an update's bytes."""
+"""A limit without a compiler: how fast NumPy's loops move an update's bytes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from ravine import _core, config
-from ravine.benchmark.timing import Team
+
+from .team import Team
 
 Array = np.ndarray[Any, Any]
 
@@ -41,7 +41,7 @@ class MemoryLimit:
 
     It is a yardstick that needs nothing but NumPy, not a strict limit: NumPy's loops are slower than the best (by up to
     a half in the first-level cache, by up to an eighth in main memory), so a step can run at over 100 % of it. The
-    peers' benchmark (bench/peers/memory.py) measures a stricter one, which takes a compiler.
+    module `memory` has a stricter one, which takes a compiler.
 
     Args:
         elements: the number of parameters.

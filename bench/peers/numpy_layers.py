@@ -6,44 +6,19 @@ operation to the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy import add, greater, greater_equal, maximum, multiply, subtract
+from ravine.benchmark.layers import EPS, MOMENTUM, Batch
 
-from ravine.benchmark.inplace import PIECE_BYTES
+from .inplace import PIECE_BYTES
 
 Array = np.ndarray[Any, Any]
 
 # Channels first, NumPy spends more on each start of a short row of a channel than the cache could save, so there are
 # larger pieces with more rows in each operation.
 BLOCK_BYTES = 1 << 21
-
-MOMENTUM = 0.1
-EPS = 1e-5
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What batch norm is measured on. All contenders share x, dy and out, and keep statistics of their own.
-
-    Attributes:
-        x: (N, C), (N, C, ...) or, channels last, (N, ..., C).
-        dy: the gradient by the result, like x.
-        out: where to write results, like x.
-        weight, bias, running_mean, running_var: of shape (C,).
-        channels_last: where the channels are.
-    """
-
-    x: Array
-    dy: Array
-    out: Array
-    weight: Array
-    bias: Array
-    running_mean: Array
-    running_var: Array
-    channels_last: bool
 
 
 class BatchNorm:
@@ -53,7 +28,7 @@ class BatchNorm:
         self.x, self.dy = batch.x, batch.dy
         self.training = training
         self.relu = relu
-        axis = batch.x.ndim - 1 if batch.channels_last else 1
+        axis = batch.x.ndim - 1 if batch.layout == "NHWC" else 1
         self.axes = tuple(i for i in range(batch.x.ndim) if i != axis)
         self.shape = tuple(n if i == axis else 1 for i, n in enumerate(batch.x.shape))
         self.weight, self.bias = batch.weight.reshape(self.shape), batch.bias.reshape(self.shape)
@@ -103,7 +78,7 @@ class BatchNormInPlace:
         self.blocks: list[_Block] = []
         arrays = batch.x, batch.dy, batch.out, self.y
         size = batch.x.itemsize
-        if batch.channels_last or batch.x.ndim == 2:
+        if batch.layout == "NHWC" or batch.x.ndim == 2:
             rows = max(1, PIECE_BYTES // size // channels)
             self.axes: tuple[int, ...] = (0,)
             matrices = [array.reshape(-1, channels) for array in arrays]
