@@ -50,7 +50,7 @@ def test_the_norm_of_all_gradients(dtype, factor):
             config.set_num_threads(threads)
             for p in params:
                 p[...] = 0
-            assert plan.step(grads, optimizer.param_groups, unscale=factor, norm=True)
+            assert plan.step_with(grads, optimizer.param_groups, unscale=factor, norm=True)
             assert plan.norm == (expected, 0)
             for p, g in zip(params, grads, strict=True):
                 np.testing.assert_array_equal(p, -(dtype(factor) * g))
@@ -63,7 +63,7 @@ def test_elements_that_are_not_finite_are_counted(value):
     grads[-1][-1] = value
     grads[1][5, 5] = value
     optimizer = optim.SGD([np.zeros_like(g) for g in grads])
-    assert plan_of(optimizer).step(grads, norm=True)
+    assert plan_of(optimizer).step_with(grads, norm=True)
     assert plan_of(optimizer).norm[1] == 2
 
 
@@ -71,7 +71,7 @@ def test_the_norm_of_sparse_gradients_is_of_their_sums():
     p = np.zeros((6, 3))
     optimizer = optim.SGD([p], lr=1.0)
     grad = optim.SparseGrad(np.array([4, 1, 4]), np.array([[1.0, 0, 0], [2.0, 0, 0], [3.0, 0, 0]]), (6, 3))
-    assert plan_of(optimizer).step([grad], norm=True)
+    assert plan_of(optimizer).step_with([grad], norm=True)
     assert plan_of(optimizer).norm == (4.0 + 16.0, 0)
 
 
@@ -85,11 +85,11 @@ def test_others_take_part_in_the_norm_before_it_is_known():
         sums *= 4  # as if four processes had the same gradients
 
     plan.set_reduce(reduce)
-    assert plan.step([np.ones(5000), np.ones(3)], norm=True)
+    assert plan.step_with([np.ones(5000), np.ones(3)], norm=True)
     np.testing.assert_array_equal(seen, [[[4096, 0], [904, 0], [3, 0]]])
     assert plan.norm == (4 * 5003, 0)
     plan.set_reduce(None)
-    assert plan.step([np.ones(5000), np.ones(3)], norm=True)
+    assert plan.step_with([np.ones(5000), np.ones(3)], norm=True)
     assert plan.norm == (5003, 0)
 
 
@@ -140,7 +140,7 @@ def test_an_error_at_a_seam_ends_the_step_before_parameters_change():
 
     plan_of(optimizer).set_reduce(refuse)
     with pytest.raises(ConnectionError, match="the other rank"):
-        plan_of(optimizer).step([np.ones(5000)], norm=True)
+        plan_of(optimizer).step_with([np.ones(5000)], norm=True)
     assert (p == 1).all()
     assert optimizer.state_dict()["state"] == {}
 

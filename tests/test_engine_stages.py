@@ -33,7 +33,7 @@ class Staged:
         return getattr(self._plan, name)
 
     def step(self, *args):
-        return self._plan.step(*args, **self._extras)
+        return self._plan.step_with(*args, **self._extras)
 
 
 def settled(case, settings, params):
@@ -93,7 +93,7 @@ def test_sparse_gradients_too(name, rows, length, zero):
     summed = optim.SparseGrad(np.array(rows, np.int64), values, p.shape).coalesce()
     other.step([optim.SparseGrad(summed.rows, np.float32(FACTOR) * summed.values, p.shape)])
     gradient = optim.SparseGrad(np.array(rows, np.int64), values.copy(), p.shape)
-    assert plan_of(optimizer).step([gradient], optimizer.param_groups, unscale=FACTOR, zero=zero)
+    assert plan_of(optimizer).step_with([gradient], optimizer.param_groups, unscale=FACTOR, zero=zero)
     np.testing.assert_array_equal(p, q)
     np.testing.assert_equal(optimizer.state_dict()["state"], other.state_dict()["state"])
     np.testing.assert_array_equal(gradient.values, 0 * values if zero else values)
@@ -104,7 +104,7 @@ def test_a_gradient_in_another_order_is_set_to_zero_where_it_is():
     gradient = np.ones((4, 3)).T
     strided = np.ones((3, 8))
     optimizer = optim.SGD([p, np.ones((3, 4))], lr=0.5)
-    assert plan_of(optimizer).step([gradient, strided[:, ::2]], optimizer.param_groups, zero=True)
+    assert plan_of(optimizer).step_with([gradient, strided[:, ::2]], optimizer.param_groups, zero=True)
     assert (p == 0.5).all()
     assert (gradient == 0).all()
     assert strided.sum() == 12  # what lies between is not the gradient's
@@ -127,7 +127,7 @@ def test_what_cannot_be_set_to_zero_is_refused(gradients, message):
     given = gradients(np.ones(3))
     before = bits(optimizer, [p, q])
     with pytest.raises(ValueError, match=message):
-        plan_of(optimizer).step(given, optimizer.param_groups, zero=True)
+        plan_of(optimizer).step_with(given, optimizer.param_groups, zero=True)
     np.testing.assert_equal(bits(optimizer, [p, q]), before)
     assert all((g == 1).all() for g in given)
 

@@ -143,7 +143,11 @@ class PyPlan {
 
   // Makes a step, or returns false, having done nothing, where Python has to look at a group's hyper-parameters first.
   // None for `param_groups`: they are as they were set.
-  bool step(const py::sequence& gradients, py::handle param_groups, double unscale, bool zero, bool norm) {
+  bool step(const py::sequence& gradients, py::handle param_groups) {
+    return step_with(gradients, param_groups, Plan::Extras());
+  }
+
+  bool step_with(const py::sequence& gradients, py::handle param_groups, const Plan::Extras& extras) {
     if (!param_groups.is_none() && !read(param_groups)) return false;
     if (!is_ready_) make_ready();
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
@@ -168,11 +172,7 @@ class PyPlan {
       else
         tensor.arrays.gradient = record.gradient ? fields(record.gradient).data : nullptr;
     }
-    const std::vector<py::object> copied = zero ? check_can_be_zeroed(items) : std::vector<py::object>();
-    Plan::Extras extras;
-    extras.unscale = unscale;
-    extras.zero = zero;
-    extras.norm = norm;
+    const std::vector<py::object> copied = extras.zero ? check_can_be_zeroed(items) : std::vector<py::object>();
     if (plan_->prepare(extras) < elements_worth_releasing) {
       plan_->run();
     } else {
@@ -391,8 +391,15 @@ void register_plan(py::module_& module) {
       .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("carried"))
       .def("set_transform", &PyPlan::set_transform, py::arg("transform"))
       .def("set_reduce", &PyPlan::set_reduce, py::arg("reduce"))
-      .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups") = py::none(), py::kw_only(),
-           py::arg("unscale") = 1.0, py::arg("zero") = false, py::arg("norm") = false)
+      .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups") = py::none())
+      .def(
+          "step_with",
+          [](PyPlan& plan, const py::sequence& gradients, py::handle param_groups, double unscale, bool zero,
+             bool norm) { return plan.step_with(gradients, param_groups, {unscale, norm, zero}); },
+          py::arg("gradients"), py::arg("param_groups") = py::none(), py::kw_only(), py::arg("unscale") = 1.0,
+          py::arg("zero") = false, py::arg("norm") = false,
+          "A step that also multiplies gradients by a factor before use, sets them to zero after it, or finds the norm "
+          "of all of them.")
       .def_property_readonly("norm", &PyPlan::norm);
 }
 

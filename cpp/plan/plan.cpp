@@ -115,6 +115,11 @@ Plan::Shared Plan::shared_of(int group, int rule, std::int64_t t, const Carried&
   return shared;
 }
 
+void Plan::add_phases(const RuleKernels& kernels) {
+  for (const auto phase : {&RuleKernels::moments, &RuleKernels::propose, &RuleKernels::measure, &RuleKernels::update})
+    if (kernels.*phase) present_.*phase = kernels.*phase;
+}
+
 std::int64_t Plan::prepare(const Extras& extras) {
   const isa::Table& table = isa::active();
   const std::vector<RuleSchema>& rules = rule_schemas();
@@ -143,8 +148,7 @@ std::int64_t Plan::prepare(const Extras& extras) {
     const RuleKernels& kernels = table.kernels_of(tensor.rule, group.decay, tensor.dtype);
     const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;
     jobs_.push_back({&kernels, &tensor, size, rule.decide ? &own_.back() : &shared.coefficients, shared.after});
-    for (const auto phase : {&RuleKernels::moments, &RuleKernels::propose, &RuleKernels::measure, &RuleKernels::update})
-      if (kernels.*phase) present_.*phase = kernels.*phase;
+    if (jobs_.size() == 1 || jobs_[jobs_.size() - 2].kernels != &kernels) add_phases(kernels);
     starts_.push_back(total_);
     total_ += size;
     const int arrays = 2 + int(rule.states.size());

@@ -102,6 +102,7 @@ class Plan {
   Shared shared_of(int group, int rule, std::int64_t t, const Carried& before) const;
   void place_sums();
   void choose_stages();
+  void add_phases(const RuleKernels& kernels);
   const Stages& stages_of(const Job& job, Kernel RuleKernels::* phase) const;
 
   void run(Kernel RuleKernels::* phase) const;
