@@ -2,8 +2,7 @@
 // another could be run on a machine that lacks its instructions, so all of it is in an anonymous namespace, no standard
 // container is included, and one table is exported (tests/test_binaries.py).
 #include "isa/table.hpp"
-#include "layers/batch_norm.hpp"
-#include "layers/dropout.hpp"
+#include "layers/layers.hpp"
 #include "loop/elementwise.hpp"
 #include "loop/factored.hpp"
 
@@ -29,8 +28,7 @@ constexpr Table table_of(RuleList<Rules...>) {
           {{{passes_of<Rules, float, Decay::none>(), passes_of<Rules, double, Decay::none>()},
             {passes_of<Rules, float, Decay::coupled>(), passes_of<Rules, double, Decay::coupled>()},
             {passes_of<Rules, float, Decay::decoupled>(), passes_of<Rules, double, Decay::decoupled>()}}...},
-          batch_norm_kernels(std::make_integer_sequence<int, batch_norm_pass_count>()),
-          {draw_masks, {drop<float>, drop<double>}}};
+          layer_kernels()};
 }
 
 }  // namespace

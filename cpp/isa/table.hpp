@@ -10,8 +10,7 @@ namespace ravine {
 struct Table {
   const char* name;
   Passes passes[AllRules::size][decay_count][dtype_count];
-  BatchNormKernels batch_norm;
-  DropoutKernels dropout;
+  LayerKernels layers;
 
   const Passes& passes_of(int rule, Decay decay, Dtype dtype) const { return passes[rule][int(decay)][int(dtype)]; }
 };

@@ -41,7 +41,7 @@ class Application {
 
   void channels() const {
     const DropoutShape& shape = work_.shape;
-    if (random_) isa::active().dropout.draw(*random_, shape.mask_words() / words_per_block, work_.mask);
+    if (random_) isa::active().layers.dropout.draw(*random_, shape.mask_words() / words_per_block, work_.mask);
     if (shape.channels_last) {
       const std::int64_t rows_per_part = std::max(blocks_per_part * random_block / shape.channels, std::int64_t(1));
       threads::run_in_parts(
@@ -73,9 +73,9 @@ class Application {
   }
 
   void apply(std::int64_t element, std::int64_t n, std::uint16_t* mask, const Random* random = nullptr) const {
-    isa::active().dropout.apply[int(work_.shape.dtype)]({at(work_.x, element), at(work_.y, element), mask, random, n,
-                                                         work_.scale, work_.shift, work_.dropped,
-                                                         memory::is_large(bytes_), memory::is_huge(bytes_)});
+    isa::active().layers.dropout.apply[int(work_.shape.dtype)]({at(work_.x, element), at(work_.y, element), mask,
+                                                                random, n, work_.scale, work_.shift, work_.dropped,
+                                                                memory::is_large(bytes_), memory::is_huge(bytes_)});
   }
 
   Dropout work_;

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -44,48 +44,48 @@ class Plan:
     def stale(self, param_groups: Any) -> list[int]: ...
     def step(self, gradients: Sequence[Any], param_groups: Any = None) -> bool: ...
 
+class BatchNormArguments(TypedDict):
+    owner: str
+    x: Any
+    out: Any
+    residual: Any
+    weight: Any
+    bias: Any
+    running_mean: Any
+    running_var: Any
+    training: bool
+    momentum: float
+    eps: float
+    channels_last: bool
+    relu: bool
+
 class BatchNormContext:
     @property
     def channels(self) -> int: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
-    def __init__(
-        self,
-        owner: str,
-        x: Any,
-        out: Any,
-        residual: Any,
-        weight: Any,
-        bias: Any,
-        running_mean: Any,
-        running_var: Any,
-        training: bool,
-        momentum: float,
-        eps: float,
-        channels_last: bool,
-        relu: bool,
-    ) -> None: ...
+    def __init__(self, arguments: BatchNormArguments) -> None: ...
     def take_result(self) -> np.ndarray[Any, Any]: ...
     def backward(self, dy: Any, out: Any, residual_out: Any, weight_grad: Any, bias_grad: Any) -> Any: ...
+
+class DropoutArguments(TypedDict):
+    owner: str
+    x: Any
+    out: Any
+    seed: int
+    counter: int
+    threshold: int
+    scale: float
+    shift: float
+    dropped: float
+    of_channels: bool
+    channels_last: bool
 
 class DropoutContext:
     @property
     def mask(self) -> np.ndarray[tuple[int], np.dtype[np.uint16]]: ...
     @property
     def counters(self) -> int: ...
-    def __init__(
-        self,
-        owner: str,
-        x: Any,
-        out: Any,
-        seed: int,
-        counter: int,
-        threshold: int,
-        scale: float,
-        shift: float,
-        dropped: float,
-        of_channels: bool,
-        channels_last: bool,
-    ) -> None: ...
+    def __init__(self, arguments: DropoutArguments) -> None: ...
     def take_result(self) -> np.ndarray[Any, Any]: ...
     def backward(self, dy: Any, out: Any) -> np.ndarray[Any, Any]: ...
