@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, type_check_only
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Plan:
     def stale(self, param_groups: Any) -> list[int]: ...
     def step(self, gradients: Sequence[Any], param_groups: Any = None) -> bool: ...
 
+@type_check_only
 class BatchNormArguments(TypedDict):
     owner: str
     x: Any
@@ -68,6 +69,7 @@ class BatchNormContext:
     def take_result(self) -> np.ndarray[Any, Any]: ...
     def backward(self, dy: Any, out: Any, residual_out: Any, weight_grad: Any, bias_grad: Any) -> Any: ...
 
+@type_check_only
 class DropoutArguments(TypedDict):
     owner: str
     x: Any
