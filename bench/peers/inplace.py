@@ -140,7 +140,7 @@ class Adam(InPlace):
     def advance(self) -> None:  # noqa: D102
         beta1, beta2 = self.hyper["betas"]
         self.lr = self.number(self.hyper["lr"] / (1 - beta1**self.t))
-        self.unbias2 = self.number(1 / (1 - beta2**self.t))
+        self.inv_bias_correction2 = self.number(1 / (1 - beta2**self.t))
 
     def update(self, g: Array, p: Array, *arrays: Array) -> None:  # noqa: D102
         m, v, s, u = arrays
@@ -155,7 +155,7 @@ class Adam(InPlace):
         multiply(s, self.one_minus_beta2, out=s)
         add(v, s, out=v)
         multiply(m, self.lr, out=u)
-        multiply(v, self.unbias2, out=s)
+        multiply(v, self.inv_bias_correction2, out=s)
         sqrt(s, out=s)
         add(s, self.eps, out=s)
         divide(u, s, out=u)

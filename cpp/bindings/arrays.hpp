@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "loop/kernel.hpp"
+#include "kernel.hpp"
 
 namespace ravine::bindings {
 

@@ -4,34 +4,65 @@
 #include <utility>
 
 #include "bindings/layer_arrays.hpp"
+#include "bindings/record.hpp"
 #include "bindings/register.hpp"
 
 namespace ravine::bindings {
 namespace {
 
+// What a forward pass is given.
+struct DropoutArguments {
+  std::string owner;
+  py::handle x, out;  // arrays; out may be None
+  std::uint64_t seed, counter;
+  std::uint32_t threshold;
+  double scale, shift, dropped;
+  bool of_channels;    // whether whole channels are dropped
+  bool channels_last;  // where their axis is then
+};
+
+DropoutArguments arguments_in(const py::dict& given) {
+  using A = DropoutArguments;
+  static const Record record(Field("owner", &A::owner), Field("x", &A::x), Field("out", &A::out),
+                             Field("seed", &A::seed), Field("counter", &A::counter), Field("threshold", &A::threshold),
+                             Field("scale", &A::scale), Field("shift", &A::shift), Field("dropped", &A::dropped),
+                             Field("of_channels", &A::of_channels), Field("channels_last", &A::channels_last));
+  return record.read(given);
+}
+
 // What a forward pass leaves for the backward pass.
 class DropoutContext {
  public:
-  // With `of_channels`, whole channels are dropped; `channels_last` tells where their axis is.
-  DropoutContext(std::string owner, py::handle x, py::handle out, std::uint64_t seed, std::uint64_t counter,
-                 std::uint32_t threshold, double scale, double shift, double dropped, bool of_channels,
-                 bool channels_last)
-      : owner_(std::move(owner)), scale_(scale) {
+  explicit DropoutContext(const py::dict& arguments) : DropoutContext(arguments_in(arguments)) {}
+
+  explicit DropoutContext(const DropoutArguments& given) : owner_(given.owner), scale_(given.scale) {
     const Checked checked(owner_);
-    const py::object given = checked.array(x, "x");
-    form_ = Form(given);
-    shape_ = {form_.size(), dtype_of(given)};
-    if (of_channels) {
-      const Layout layout = checked.layout(form_, "x", channels_last);
-      shape_ = {shape_.size, shape_.dtype, true, layout.samples, layout.channels, layout.length, layout.channels_last};
-    } else if (!form_.is_packed()) {
-      checked.fail("x (" + form_.describe() + ") is not contiguous. Pass np.ascontiguousarray(x).");
+    const py::object x = checked.array(given.x, "x");
+    spec_ = ArraySpec(x);
+    shape_.size = spec_.size();
+    shape_.dtype = dtype_of(x);
+    if (given.of_channels) {
+      const Layout layout = checked.layout(spec_, "x", given.channels_last);
+      shape_.of_channels = true;
+      shape_.samples = layout.samples;
+      shape_.channels = layout.channels;
+      shape_.length = layout.length;
+      shape_.channels_last = layout.channels_last;
+    } else if (!spec_.is_packed()) {
+      checked.fail("x (" + spec_.describe() + ") is not contiguous. Pass np.ascontiguousarray(x).");
     }
-    y_ = checked.output(out, "out", form_, "x");
-    checked.apart(y_, "out", given, "x", true);
+    y_ = checked.output(given.out, "out", spec_, "x");
+    checked.check_no_overlap(y_, "out", x, "x", true);
     mask_ = py::array_t<std::uint16_t>(shape_.mask_words());
-    const Dropout work{shape_, data_of(given), data_of(y_), mask_.mutable_data(), scale, shift, dropped};
-    const Random random{seed, counter, threshold};
+    Dropout work{};
+    work.shape = shape_;
+    work.x = data_of(x);
+    work.y = data_of(y_);
+    work.mask = mask_.mutable_data();
+    work.scale = given.scale;
+    work.shift = given.shift;
+    work.dropped = given.dropped;
+    const Random random{given.seed, given.counter, given.threshold};
     without_lock(shape_.size, [&] { run(work, &random); });
   }
 
@@ -39,10 +70,17 @@ class DropoutContext {
 
   py::object backward(py::handle dy, py::handle out) {
     const Checked checked(owner_ + ".backward");
-    const py::object given = checked.like(dy, "dy", form_, "x");
-    const py::object dx = checked.output(out, "out", form_, "x");
-    checked.apart(dx, "out", given, "dy", true);
-    const Dropout work{shape_, data_of(given), data_of(dx), mask_.mutable_data(), scale_, -0.0, 0};
+    const py::object given = checked.like(dy, "dy", spec_, "x");
+    const py::object dx = checked.output(out, "out", spec_, "x");
+    checked.check_no_overlap(dx, "out", given, "dy", true);
+    Dropout work{};
+    work.shape = shape_;
+    work.x = data_of(given);
+    work.y = data_of(dx);
+    work.mask = mask_.mutable_data();
+    work.scale = scale_;
+    work.shift = -0.0;  // x + -0.0 is x, whatever its sign
+    work.dropped = 0;
     without_lock(shape_.size, [&] { run(work, nullptr); });
     return dx;
   }
@@ -53,7 +91,7 @@ class DropoutContext {
  private:
   std::string owner_;
   DropoutShape shape_{};
-  Form form_;
+  ArraySpec spec_;
   double scale_;
   py::object y_;
   py::array_t<std::uint16_t> mask_;
@@ -63,10 +101,7 @@ class DropoutContext {
 
 void register_dropout(py::module_& module) {
   py::class_<DropoutContext>(module, "DropoutContext", "A forward pass of dropout.")
-      .def(py::init<std::string, py::handle, py::handle, std::uint64_t, std::uint64_t, std::uint32_t, double, double,
-                    double, bool, bool>(),
-           py::arg("owner"), py::arg("x"), py::arg("out"), py::arg("seed"), py::arg("counter"), py::arg("threshold"),
-           py::arg("scale"), py::arg("shift"), py::arg("dropped"), py::arg("of_channels"), py::arg("channels_last"))
+      .def(py::init<const py::dict&>(), py::arg("arguments"))
       .def("take_result", &DropoutContext::take_result, "The result, once: the context does not keep it.")
       .def("backward", &DropoutContext::backward, py::arg("dy"), py::arg("out"))
       .def_property_readonly("mask", &DropoutContext::mask, "A bit for each element, or channel, that is kept.")

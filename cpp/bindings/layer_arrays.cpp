@@ -34,33 +34,34 @@ std::string in_parentheses(const std::vector<py::ssize_t>& numbers) {
 
 }  // namespace
 
-Form::Form(py::handle array) : dtype(py::reinterpret_borrow<py::object>(fields(array).descr)) {
+ArraySpec::ArraySpec(py::handle array)
+    : dtype(py::reinterpret_borrow<py::object>(fields(array).descr)), item(item_size(dtype_of(array))) {
   const auto& f = fields(array);
   shape.assign(f.dimensions, f.dimensions + f.nd);
   strides.assign(f.strides, f.strides + f.nd);
 }
 
-std::int64_t Form::size() const {
+std::int64_t ArraySpec::size() const {
   std::int64_t product = 1;
   for (const py::ssize_t n : shape) product *= n;
   return product;
 }
 
-bool Form::is_packed() const {
+bool ArraySpec::is_packed() const {
   std::vector<Axis> axes;
   for (std::size_t axis = 0; axis < shape.size(); ++axis) axes.push_back({shape[axis], strides[axis]});
   std::sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.stride > b.stride; });
-  return size() == 0 || are_packed(axes, dtype.attr("itemsize").cast<std::int64_t>());
+  return size() == 0 || are_packed(axes, item);
 }
 
-bool Form::same_strides(py::handle array) const {
+bool ArraySpec::same_strides(py::handle array) const {
   const auto& f = fields(array);
   for (std::size_t axis = 0; axis < shape.size(); ++axis)
     if (shape[axis] != 1 && strides[axis] != f.strides[axis]) return false;
   return true;
 }
 
-py::object Form::new_array() const {
+py::object ArraySpec::new_array() const {
   std::vector<std::size_t> order(shape.size());
   std::iota(order.begin(), order.end(), std::size_t(0));
   std::stable_sort(order.begin(), order.end(),
@@ -75,7 +76,9 @@ py::object Form::new_array() const {
   return array.attr("transpose")(axes);
 }
 
-std::string Form::describe() const { return py::str(dtype).cast<std::string>() + ", shape " + in_parentheses(shape); }
+std::string ArraySpec::describe() const {
+  return py::str(dtype).cast<std::string>() + ", shape " + in_parentheses(shape);
+}
 
 void Checked::fail(const std::string& problem) const { throw py::value_error(owner_ + ": " + problem); }
 
@@ -98,44 +101,43 @@ py::object Checked::array(py::handle given, const char* name, py::handle like, c
   return found;
 }
 
-Layout Checked::layout(const Form& form, const char* name, bool last) const {
-  if (form.shape.size() < 2)
-    fail(std::string(name) + " is " + form.describe() + "; expected at least 2 dimensions, one of them the channels.");
+Layout Checked::layout(const ArraySpec& spec, const char* name, bool last) const {
+  if (spec.shape.size() < 2)
+    fail(std::string(name) + " is " + spec.describe() + "; expected at least 2 dimensions, one of them the channels.");
   std::vector<Axis> axes;
-  for (std::size_t axis = 0; axis < form.shape.size(); ++axis) axes.push_back({form.shape[axis], form.strides[axis]});
+  for (std::size_t axis = 0; axis < spec.shape.size(); ++axis) axes.push_back({spec.shape[axis], spec.strides[axis]});
   const Axis channels = last ? axes.back() : axes[1];
   axes.erase(last ? axes.end() - 1 : axes.begin() + 1);
   std::int64_t length = 1;
   for (std::size_t axis = 1; axis < axes.size(); ++axis) length *= axes[axis].size;
-  const auto item = form.dtype.attr("itemsize").cast<std::int64_t>();
 
   std::vector<Axis> inner = axes, outer = axes;
   inner.push_back(channels);
   outer.insert(outer.begin() + 1, channels);
-  if (form.size() == 0 || are_packed(outer, item)) return {axes[0].size, channels.size, length, false};
-  if (are_packed(inner, item)) return {axes[0].size, channels.size, length, true};
-  fail(std::string(name) + " (" + form.describe() + ", strides " + in_parentheses(form.strides) +
+  if (spec.size() == 0 || are_packed(outer, spec.item)) return {axes[0].size, channels.size, length, false};
+  if (are_packed(inner, spec.item)) return {axes[0].size, channels.size, length, true};
+  fail(std::string(name) + " (" + spec.describe() + ", strides " + in_parentheses(spec.strides) +
        ") is contiguous neither channels-first nor channels-last. Pass np.ascontiguousarray(" + name + ").");
 }
 
-py::object Checked::like(py::handle given, const char* name, const Form& form, const char* whose) const {
+py::object Checked::like(py::handle given, const char* name, const ArraySpec& spec, const char* whose) const {
   py::object found = array(given, name);
-  if (!py::handle(fields(found).descr).equal(form.dtype) || Form(found).shape != form.shape)
-    fail(std::string(name) + " is " + bindings::describe(found) + "; expected " + form.describe() + ", as " + whose +
+  if (!py::handle(fields(found).descr).equal(spec.dtype) || ArraySpec(found).shape != spec.shape)
+    fail(std::string(name) + " is " + bindings::describe(found) + "; expected " + spec.describe() + ", as " + whose +
          ".");
-  if (form.size() > 0 && !form.same_strides(found))
-    fail(std::string(name) + " lies in memory with strides " + in_parentheses(Form(found).strides) + ", " + whose +
-         " with " + in_parentheses(form.strides) + "; expected the same order. Copy it into an array made with " +
+  if (spec.size() > 0 && !spec.same_strides(found))
+    fail(std::string(name) + " lies in memory with strides " + in_parentheses(ArraySpec(found).strides) + ", " + whose +
+         " with " + in_parentheses(spec.strides) + "; expected the same order. Copy it into an array made with " +
          "np.empty_like(" + whose + ").");
   return found;
 }
 
-py::object Checked::output(py::handle given, const char* name, const Form& form, const char* whose) const {
-  if (given.is_none()) return form.new_array();
+py::object Checked::output(py::handle given, const char* name, const ArraySpec& spec, const char* whose) const {
+  if (given.is_none()) return spec.new_array();
   if (!is_array(given))
     fail_dtype(std::string(name) + " is a " + py::str(py::type::of(given).attr("__name__")).cast<std::string>() +
                "; expected a NumPy array to write to, or None.");
-  py::object found = like(given, name, form, whose);
+  py::object found = like(given, name, spec, whose);
   if (!(fields(found).flags & writeable))
     fail(std::string(name) + " is read-only; expected an array to write to. Pass another, or None for a new one.");
   return found;
@@ -156,17 +158,17 @@ py::object Checked::of_channels(py::handle given, const char* name, std::int64_t
   return found;
 }
 
-void Checked::apart(py::handle output, const char* name, py::handle other, const char* other_name,
-                    bool exactly_allowed) const {
+void Checked::check_no_overlap(py::handle output, const char* name, py::handle other, const char* other_name,
+                               bool in_place_allowed) const {
   if (!output || !other) return;
   const char* a = fields(output).data;
   const char* b = fields(other).data;
   const std::int64_t a_bytes = bytes_of(output), b_bytes = bytes_of(other);
   if (a_bytes == 0 || b_bytes == 0 || a + a_bytes <= b || b + b_bytes <= a) return;
-  if (exactly_allowed && a == b && a_bytes == b_bytes) return;
+  if (in_place_allowed && a == b && a_bytes == b_bytes) return;
   fail(std::string(name) + " shares memory with " + other_name +
-       (exactly_allowed ? " but does not begin where it does; pass the very same array, or one of its own."
-                        : ", which is still needed; pass another array."));
+       (in_place_allowed ? " but does not begin where it does; pass the very same array, or one of its own."
+                         : ", which is still needed; pass another array."));
 }
 
 Fingerprint::Fingerprint(const py::object& array) : data_(fields(array).data), bytes_(bytes_of(array)) {

@@ -8,13 +8,14 @@
 
 namespace ravine::bindings {
 
-// Shape, dtype and memory order of an array.
-struct Form {
-  Form() = default;
-  explicit Form(py::handle array);
+// Shape, dtype and memory order of an array of float32 or float64.
+struct ArraySpec {
+  ArraySpec() = default;
+  explicit ArraySpec(py::handle array);
 
   std::vector<py::ssize_t> shape, strides;
   py::object dtype;
+  std::int64_t item = 0;  // bytes of an element
 
   std::int64_t size() const;
 
@@ -44,19 +45,21 @@ class Checked {
   py::object array(py::handle given, const char* name, py::handle like = {}, const char* whose = "") const;
 
   // How it lies in memory; `last` tells whether its last axis is that of the channels.
-  Layout layout(const Form& form, const char* name, bool last) const;
+  Layout layout(const ArraySpec& spec, const char* name, bool last) const;
 
-  // `given` as an array of a form, that of the array called `whose`.
-  py::object like(py::handle given, const char* name, const Form& form, const char* whose) const;
+  // `given` as an array of this spec, which is that of the array called `whose`.
+  py::object like(py::handle given, const char* name, const ArraySpec& spec, const char* whose) const;
 
   // The same, to be written to. A new one where `given` is None.
-  py::object output(py::handle given, const char* name, const Form& form, const char* whose) const;
+  py::object output(py::handle given, const char* name, const ArraySpec& spec, const char* whose) const;
 
   // A 1-d array of one value a channel, or null for None. Written to where `written`.
   py::object of_channels(py::handle given, const char* name, std::int64_t channels, py::handle x, bool written) const;
 
-  // Raises where an output shares memory with another array, unless it is `exactly_allowed` and the very same memory.
-  void apart(py::handle output, const char* name, py::handle other, const char* other_name, bool exactly_allowed) const;
+  // Raises where an output shares memory with another array, unless it is `in_place_allowed` and both are the very same
+  // memory.
+  void check_no_overlap(py::handle output, const char* name, py::handle other, const char* other_name,
+                        bool in_place_allowed) const;
 
  private:
   std::string owner_;

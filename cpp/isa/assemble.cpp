@@ -10,7 +10,7 @@ namespace ravine {
 #define RAVINE_FAMILY(family, ...) extern const RuleTable* const RAVINE_TABLES(family);
 #include "rules/families.def"
 #undef RAVINE_FAMILY
-extern const LayerTable RAVINE_JOIN(layers, RAVINE_ISA);
+extern const LayerKernels RAVINE_JOIN(layers, RAVINE_ISA);
 extern const StageTable RAVINE_JOIN(stages, RAVINE_ISA);
 
 namespace isa {

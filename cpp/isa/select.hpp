@@ -12,7 +12,7 @@ namespace ravine::isa {
 struct Table {
   const char* name;
   std::vector<const RuleTable*> rules;  // in the order of rule_schemas()
-  const LayerTable* layers;
+  const LayerKernels* layers;
   const StageTable* stages;
 
   const RuleKernels& kernels_of(int rule, Decay decay, Dtype dtype) const {

@@ -1,6 +1,7 @@
 // Dropout (Srivastava et al. 2014): masks of random bits, and what they do.
 #pragma once
 
+#include "layers/kernels.hpp"
 #include "layers/philox.hpp"
 #include "layers/stream.hpp"
 #include "loop/lanes.hpp"
@@ -73,6 +74,8 @@ void drop(const DropoutRun& run) {
   write(run.n, run.streaming, compute, static_cast<V*>(run.y));
   if (run.streaming) finish_streaming();
 }
+
+constexpr DropoutKernels dropout_kernels() { return {draw_masks, {drop<float>, drop<double>}}; }
 
 }  // namespace
 }  // namespace ravine

@@ -28,7 +28,7 @@ inline Wide multiply(Wide a, std::uint32_t m) { return std::uint64_t(std::uint32
 #endif
 constexpr int wide_lanes = sizeof(Wide) / sizeof(std::uint64_t);
 
-// SumPair vectors at a time: what one operation waits for, the other's does meanwhile.
+// Two vectors at a time: what one operation waits for, the other's does meanwhile.
 constexpr int philox_groups = 2;
 constexpr int philox_lanes = philox_groups * wide_lanes;
 

@@ -5,7 +5,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "loop/kernel.hpp"
+#include "kernel.hpp"
 #include "loop/lanes.hpp"
 #include "prefetch.hpp"
 #include "rules/arithmetic.hpp"

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "loop/kernel.hpp"
+#include "kernel.hpp"
 #include "prefetch.hpp"
 
 namespace ravine {

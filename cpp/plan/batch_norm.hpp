@@ -1,22 +1,12 @@
-// Batch normalisation of a whole array: which blocks, in which order, by which thread. Knows nothing of Python.
+// Batch normalisation of a whole array, forward and backward. Knows nothing of Python.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "layers/kernels.hpp"
+#include "plan/normalization.hpp"
 
 namespace ravine {
-
-// Element (n, c, l) of the array stands at (n * channels + c) * length + l. Channels-last and 2-d arrays have length 1.
-struct BatchNormShape {
-  std::int64_t samples, channels, length;
-  Dtype dtype;
-
-  std::int64_t size() const { return samples * channels * length; }
-  std::int64_t bytes() const { return size() * item_size(dtype); }
-  std::int64_t mask_words() const;  // of Fused::add_relu
-};
 
 // What the backward pass needs of the forward pass, for each channel: y = (x - mean) scale + shift before what is
 // fused, where inv = 1 / sqrt(variance + eps), scale = weight inv and shift = bias.
@@ -24,9 +14,9 @@ struct BatchNormSaved {
   std::vector<double> mean, inv, scale, shift;
 };
 
-// Arrays have the dtype of the shape; a null pointer stands for "none".
+// The groups of the shape are the channels. Arrays have its dtype; a null pointer stands for "none".
 struct BatchNormForward {
-  BatchNormShape shape;
+  GroupedShape shape;
   Fused fused;
   const void *x, *z;
   const void *weight, *bias;
@@ -35,14 +25,14 @@ struct BatchNormForward {
   double momentum;  // how much of the running statistics is replaced
   double eps;
   void* y;
-  std::uint16_t* mask;
+  std::uint16_t* mask;  // of Fused::add_relu
 };
 
 struct BatchNormBackward {
-  BatchNormShape shape;
+  GroupedShape shape;
   Fused fused;
   const void *dy, *x;
-  const std::uint16_t* mask;
+  std::uint16_t* mask;  // of Fused::add_relu
   bool training;
   void *dx, *dz;
   void *weight_gradient, *bias_gradient;  // which are added to

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "loop/kernel.hpp"
+#include "kernel.hpp"
 #include "rules/arithmetic.hpp"
 #include "rules/schema.hpp"
 

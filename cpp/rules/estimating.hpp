@@ -1,7 +1,7 @@
 // Rules that find their learning rate from sums over all parameters of a group.
 #pragma once
 
-#include "loop/kernel.hpp"
+#include "kernel.hpp"
 #include "rules/adam.hpp"
 #include "rules/sgd.hpp"
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "loop/kernel.hpp"
+#include "kernel.hpp"
 #include "rules/schema.hpp"
 
 namespace ravine {

@@ -1,7 +1,7 @@
 // Rules whose steps are as long as their parameter, tensor by tensor.
 #pragma once
 
-#include "loop/kernel.hpp"
+#include "kernel.hpp"
 #include "rules/adam.hpp"
 
 namespace ravine {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "loop/kernel.hpp"
+#include "kernel.hpp"
 
 namespace ravine {
 

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, type_check_only
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from ravine._hyper import Range
 compiler: str
 flags: str
 
+@type_check_only
 class RuleSchema(TypedDict):
     hyper: tuple[str, ...]
     states: dict[str, str]
@@ -70,48 +71,50 @@ class Plan:
     @property
     def norm(self) -> tuple[float, int]: ...
 
+@type_check_only
+class BatchNormArguments(TypedDict):
+    owner: str
+    x: Any
+    out: Any
+    residual: Any
+    weight: Any
+    bias: Any
+    running_mean: Any
+    running_var: Any
+    training: bool
+    momentum: float
+    eps: float
+    channels_last: bool
+    relu: bool
+
 class BatchNormContext:
     @property
     def channels(self) -> int: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
-    def __init__(
-        self,
-        owner: str,
-        x: Any,
-        out: Any,
-        residual: Any,
-        weight: Any,
-        bias: Any,
-        running_mean: Any,
-        running_var: Any,
-        training: bool,
-        momentum: float,
-        eps: float,
-        channels_last: bool,
-        relu: bool,
-    ) -> None: ...
+    def __init__(self, arguments: BatchNormArguments) -> None: ...
     def take_result(self) -> np.ndarray[Any, Any]: ...
     def backward(self, dy: Any, out: Any, residual_out: Any, weight_grad: Any, bias_grad: Any) -> Any: ...
+
+@type_check_only
+class DropoutArguments(TypedDict):
+    owner: str
+    x: Any
+    out: Any
+    seed: int
+    counter: int
+    threshold: int
+    scale: float
+    shift: float
+    dropped: float
+    of_channels: bool
+    channels_last: bool
 
 class DropoutContext:
     @property
     def mask(self) -> np.ndarray[tuple[int], np.dtype[np.uint16]]: ...
     @property
     def counters(self) -> int: ...
-    def __init__(
-        self,
-        owner: str,
-        x: Any,
-        out: Any,
-        seed: int,
-        counter: int,
-        threshold: int,
-        scale: float,
-        shift: float,
-        dropped: float,
-        of_channels: bool,
-        channels_last: bool,
-    ) -> None: ...
+    def __init__(self, arguments: DropoutArguments) -> None: ...
     def take_result(self) -> np.ndarray[Any, Any]: ...
     def backward(self, dy: Any, out: Any) -> np.ndarray[Any, Any]: ...

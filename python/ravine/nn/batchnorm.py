@@ -85,19 +85,21 @@ class _BatchNorm(Layer):
         if averages:
             momentum = 1 / (self.num_batches_tracked + 1) if self.momentum is None else self.momentum
         context = _core.BatchNormContext(
-            name,
-            x,
-            out,
-            residual,
-            None if self.weight is None else self.weight.data,
-            None if self.bias is None else self.bias.data,
-            self.running_mean,
-            self.running_var,
-            self.training or self.running_mean is None,
-            momentum,
-            self.eps,
-            channels_last,
-            self.activation == "relu",
+            {
+                "owner": name,
+                "x": x,
+                "out": out,
+                "residual": residual,
+                "weight": None if self.weight is None else self.weight.data,
+                "bias": None if self.bias is None else self.bias.data,
+                "running_mean": self.running_mean,
+                "running_var": self.running_var,
+                "training": self.training or self.running_mean is None,
+                "momentum": momentum,
+                "eps": self.eps,
+                "channels_last": channels_last,
+                "relu": self.activation == "relu",
+            }
         )
         self.num_batches_tracked += averages
         self._context = context

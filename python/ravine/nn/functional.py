@@ -73,19 +73,21 @@ def batch_norm_forward(
     if (running_mean is None) != (running_var is None):
         raise ValueError(f"{where}only one of running_mean and running_var is given; expected both or neither.")
     context = _core.BatchNormContext(
-        "batch_norm",
-        x,
-        out,
-        residual,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        flag(where + "training", training) or running_mean is None,
-        unit(where + "momentum", momentum),
-        non_negative(where + "eps", eps),
-        choice(where + "layout", layout, LAYOUTS) == "NHWC",
-        choice(where + "activation", activation, ACTIVATIONS) == "relu",
+        {
+            "owner": "batch_norm",
+            "x": x,
+            "out": out,
+            "residual": residual,
+            "weight": weight,
+            "bias": bias,
+            "running_mean": running_mean,
+            "running_var": running_var,
+            "training": flag(where + "training", training) or running_mean is None,
+            "momentum": unit(where + "momentum", momentum),
+            "eps": non_negative(where + "eps", eps),
+            "channels_last": choice(where + "layout", layout, LAYOUTS) == "NHWC",
+            "relu": choice(where + "activation", activation, ACTIVATIONS) == "relu",
+        }
     )
     return context.take_result(), context
 
@@ -173,26 +175,29 @@ def dropout_forward(
     Raises:
         TypeError, ValueError: an argument does not fit; the message names it. Nothing has been changed.
     """
-    p = unit(f"{owner}: p", p)
-    kind = choice(f"{owner}: kind", kind, ("element", "channel", "alpha"))
-    channels_last = choice(f"{owner}: layout", layout, LAYOUTS) == "NHWC"
+    where = owner + ": "
+    p = unit(where + "p", p)
+    kind = choice(where + "kind", kind, ("element", "channel", "alpha"))
+    channels_last = choice(where + "layout", layout, LAYOUTS) == "NHWC"
     scale, shift, dropped = 0.0 if p == 1 else 1 / (1 - p), -0.0, 0.0  # x + -0.0 is x, whatever its sign
     if kind == "alpha" and p < 1:
         scale = 1 / math.sqrt((1 - p) * (1 + p * _ALPHA**2))
         shift = -scale * p * _ALPHA
         dropped = scale * _ALPHA + shift
     context = _core.DropoutContext(
-        owner,
-        x,
-        out,
-        as_seed(f"{owner}: seed", seed),
-        as_seed(f"{owner}: offset", offset),
-        round(p * 65536),
-        scale,
-        shift,
-        dropped,
-        kind == "channel",
-        channels_last,
+        {
+            "owner": owner,
+            "x": x,
+            "out": out,
+            "seed": as_seed(where + "seed", seed),
+            "counter": as_seed(where + "offset", offset),
+            "threshold": round(p * 65536),
+            "scale": scale,
+            "shift": shift,
+            "dropped": dropped,
+            "of_channels": kind == "channel",
+            "channels_last": channels_last,
+        }
     )
     return context.take_result(), context
 
@@ -234,7 +239,7 @@ def identity(owner: str, x: Array, out: Array | None) -> Array:
     """Return x, or `out` holding its values; checked as the arguments of `dropout_forward` are."""
     if out is None or out is x:
         return x
-    return _core.DropoutContext(owner, x, out, 0, 0, 0, 1.0, -0.0, 0.0, False, False).take_result()
+    return dropout_forward(x, 0.0, seed=0, out=out, owner=owner)[0]
 
 
 def as_seed(where: str, value: Any) -> int:

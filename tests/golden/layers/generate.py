@@ -1,4 +1,4 @@
-"""Make the golden values of tests/test_batchnorm.py: python tests/golden/layers/generate.py, with torch 2.13.0.
+"""Make the golden values of tests/test_batchnorm_accuracy.py: run this, with torch 2.13.0.
 
 One file: for each shape the arrays that go in, and for each configuration torch's results and gradients in float64.
 """
