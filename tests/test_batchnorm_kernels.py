@@ -15,7 +15,7 @@ THREADS = [("pool", 1), ("pool", 2), ("pool", 8), ("openmp", 3)]
 THREADS = [(threading, threads) for threading, threads in THREADS if threading in config.available_threadings()]
 EVERYWHERE = list(itertools.product(config.available_isas(), THREADS))
 
-# (N, C, ...): every scheme, tile and remainder of plan/batch_norm.cpp, and what comes between.
+# (N, C, ...): every scheme, tile and remainder of plan/normalization.cpp, and what comes between.
 SHAPES = [
     (2, 1),  # the fewest values a channel can have
     (3, 5),

@@ -25,7 +25,7 @@ struct BatchNormArguments {
   bool relu;
 };
 
-BatchNormArguments arguments_in(const py::dict& given) {
+BatchNormArguments batch_norm_arguments(const py::dict& given) {
   using A = BatchNormArguments;
   static const Record record(Field("owner", &A::owner), Field("x", &A::x), Field("out", &A::out),
                              Field("residual", &A::residual), Field("weight", &A::weight), Field("bias", &A::bias),
@@ -38,7 +38,7 @@ BatchNormArguments arguments_in(const py::dict& given) {
 // What a forward pass leaves for the backward pass.
 class BatchNormContext {
  public:
-  explicit BatchNormContext(const py::dict& arguments) : BatchNormContext(arguments_in(arguments)) {}
+  explicit BatchNormContext(const py::dict& arguments) : BatchNormContext(batch_norm_arguments(arguments)) {}
 
   explicit BatchNormContext(const BatchNormArguments& given) : owner_(given.owner), training_(given.training) {
     const Checked checked(owner_);

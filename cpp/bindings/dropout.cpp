@@ -21,7 +21,7 @@ struct DropoutArguments {
   bool channels_last;  // where their axis is then
 };
 
-DropoutArguments arguments_in(const py::dict& given) {
+DropoutArguments dropout_arguments(const py::dict& given) {
   using A = DropoutArguments;
   static const Record record(Field("owner", &A::owner), Field("x", &A::x), Field("out", &A::out),
                              Field("seed", &A::seed), Field("counter", &A::counter), Field("threshold", &A::threshold),
@@ -33,7 +33,7 @@ DropoutArguments arguments_in(const py::dict& given) {
 // What a forward pass leaves for the backward pass.
 class DropoutContext {
  public:
-  explicit DropoutContext(const py::dict& arguments) : DropoutContext(arguments_in(arguments)) {}
+  explicit DropoutContext(const py::dict& arguments) : DropoutContext(dropout_arguments(arguments)) {}
 
   explicit DropoutContext(const DropoutArguments& given) : owner_(given.owner), scale_(given.scale) {
     const Checked checked(owner_);

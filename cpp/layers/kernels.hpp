@@ -73,8 +73,8 @@ enum class Fused { plain, relu, add, add_relu };
 constexpr int fused_count = 4;
 constexpr bool adds(Fused fused) { return fused == Fused::add || fused == Fused::add_relu; }
 
-// The place of each coefficient, those that most passes read first: y = (x - center) scale + shift;  dx = ((dy +
-// offset) + slope (x - center)) scale.
+// The place of each coefficient, those that most passes read first:
+//   y = (x - center) scale + shift;  dx = ((dy + offset) + slope (x - center)) scale
 struct BatchNormCoefficient {
   enum { scale, center, shift, slope, offset };
 };

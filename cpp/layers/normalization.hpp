@@ -20,8 +20,6 @@
 // norm has groups of (1, N G, C / G L) and weights of a channel.
 #pragma once
 
-#include <type_traits>
-
 #include "layers/kernels.hpp"
 #include "layers/stream.hpp"
 #include "loop/lanes.hpp"
@@ -60,46 +58,46 @@ struct Run {
 };
 
 template <class V>
-Run<V, const V*, const double*> columns_of(const NormalizationBlock& b, std::int64_t row,
+Run<V, const V*, const double*> columns_of(const NormalizationBlock& block, std::int64_t row,
                                            std::int64_t rows_at_once = 1) {
   const auto values = [](const void* array) { return static_cast<const V*>(array); };
-  const std::int64_t i = row * b.stride;
-  return {b.groups * b.length,
-          at(values(b.arrays.x), i),
-          at(values(b.arrays.z), i),
-          at(values(b.arrays.dy), i),
-          at(static_cast<V*>(b.arrays.result), i),
-          at(static_cast<V*>(b.arrays.dz), i),
-          at(b.arrays.mask, row * b.mask_stride),
-          b.about,
-          {values(b.coefficients[0]), values(b.coefficients[1]), values(b.coefficients[2]), values(b.coefficients[3]),
-           values(b.coefficients[4])},
-          rows_at_once * b.stride,
-          b.prefetching,
-          b.streaming};
+  const NormalizationArrays& arrays = block.arrays;
+  const std::int64_t i = row * block.stride;
+  Run<V, const V*, const double*> run;
+  run.n = block.groups * block.length;
+  run.x = at(values(arrays.x), i);
+  run.z = at(values(arrays.z), i);
+  run.dy = at(values(arrays.dy), i);
+  run.result = at(static_cast<V*>(arrays.result), i);
+  run.dz = at(static_cast<V*>(arrays.dz), i);
+  run.mask = at(arrays.mask, row * block.mask_stride);
+  run.about = block.about;
+  for (int k = 0; k < max_coefficients; ++k) run.coefficients[k] = values(block.coefficients[k]);
+  run.next = rows_at_once * block.stride;
+  run.prefetching = block.prefetching;
+  run.streaming = block.streaming;
+  return run;
 }
 
 template <class V>
-Run<V, Broadcast<V>, Broadcast<double>> plane_of(const NormalizationBlock& b, std::int64_t row, std::int64_t group) {
-  const Run<V, const V*, const double*> r = columns_of<V>(b, row);
-  const std::int64_t i = group * b.length;
-  const auto of_group = [group](const auto* array) {
-    using Value = std::remove_cv_t<std::remove_reference_t<decltype(*array)>>;
-    return Broadcast<Value>{array ? array[group] : Value(0)};
-  };
-  return {b.length,
-          at(r.x, i),
-          at(r.z, i),
-          at(r.dy, i),
-          at(r.result, i),
-          at(r.dz, i),
-          at(r.mask, group * b.mask_plane_stride),
-          of_group(r.about),
-          {of_group(r.coefficients[0]), of_group(r.coefficients[1]), of_group(r.coefficients[2]),
-           of_group(r.coefficients[3]), of_group(r.coefficients[4])},
-          group + 1 < b.groups ? b.length : b.stride - i,
-          b.prefetching,
-          b.streaming};
+Run<V, Broadcast<V>, Broadcast<double>> plane_of(const NormalizationBlock& block, std::int64_t row,
+                                                 std::int64_t group) {
+  const Run<V, const V*, const double*> all = columns_of<V>(block, row);
+  const std::int64_t i = group * block.length;
+  Run<V, Broadcast<V>, Broadcast<double>> run;
+  run.n = block.length;
+  run.x = at(all.x, i);
+  run.z = at(all.z, i);
+  run.dy = at(all.dy, i);
+  run.result = at(all.result, i);
+  run.dz = at(all.dz, i);
+  run.mask = at(all.mask, group * block.mask_plane_stride);
+  run.about.value = all.about ? all.about[group] : 0;
+  for (int k = 0; k < max_coefficients; ++k) run.coefficients[k].value = all.coefficients[k][group];
+  run.next = group + 1 < block.groups ? block.length : block.stride - i;
+  run.prefetching = block.prefetching;
+  run.streaming = block.streaming;
+  return run;
 }
 
 template <class V, class Reduction>

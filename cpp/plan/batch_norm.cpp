@@ -11,13 +11,32 @@ namespace {
 
 using Of = BatchNormCoefficient;
 
+NormalizationArrays arrays_of(const BatchNormForward& work) {
+  NormalizationArrays arrays{};
+  arrays.x = work.x;
+  arrays.z = work.z;
+  arrays.result = work.y;
+  arrays.mask = work.mask;
+  return arrays;
+}
+
+NormalizationArrays arrays_of(const BatchNormBackward& work) {
+  NormalizationArrays arrays{};
+  arrays.x = work.x;
+  arrays.dy = work.dy;
+  arrays.result = work.dx;
+  arrays.dz = work.dz;
+  arrays.mask = work.mask;
+  return arrays;
+}
+
 // Sets the coefficients of the forward pass. The backward pass computes them again, to the same bits.
 template <class V>
-void set_forward(Normalization<V>& passes, std::int64_t c, const BatchNormSaved& saved) {
+void set_forward(Normalization<V>& normalization, std::int64_t c, const BatchNormSaved& saved) {
   const V center = V(saved.mean[c]);
-  passes.coefficients[Of::center][c] = center;
-  passes.coefficients[Of::scale][c] = V(saved.scale[c]);
-  passes.coefficients[Of::shift][c] = V(saved.shift[c] - (saved.mean[c] - double(center)) * saved.scale[c]);
+  normalization.coefficients[Of::center][c] = center;
+  normalization.coefficients[Of::scale][c] = V(saved.scale[c]);
+  normalization.coefficients[Of::shift][c] = V(saved.shift[c] - (saved.mean[c] - double(center)) * saved.scale[c]);
 }
 
 template <class V>
@@ -61,9 +80,7 @@ template <class V>
 class Forward final : public GroupFormula {
  public:
   explicit Forward(const BatchNormForward& work)
-      : work_(work),
-        passes_(work.shape, {work.x, work.z, nullptr, work.y, nullptr, work.mask}),
-        count_(double(work.shape.elements_of_group())) {
+      : work_(work), normalization_(work.shape, arrays_of(work)), count_(double(work.shape.elements_of_group())) {
     for (auto* values : {&saved_.mean, &saved_.inv, &saved_.scale, &saved_.shift})
       values->resize(std::size_t(work.shape.groups));
   }
@@ -73,11 +90,11 @@ class Forward final : public GroupFormula {
     const NormalizationPass& forward = kernels.forward[int(work_.fused)];
     if (work_.training) {
       pivots_.resize(std::size_t(work_.shape.groups));
-      passes_.reduce_then_apply(kernels.moments, pivots_.data(), *this, forward);
+      normalization_.reduce_then_apply(kernels.moments, pivots_.data(), *this, forward);
     } else {
       for (std::int64_t c = 0; c < work_.shape.groups; ++c)
         set(c, value_or<V>(work_.running_mean, c, 0), value_or<V>(work_.running_var, c, 1));
-      passes_.apply(forward);
+      normalization_.apply(forward);
     }
     return std::move(saved_);
   }
@@ -103,11 +120,11 @@ class Forward final : public GroupFormula {
     saved_.inv[c] = 1 / std::sqrt(variance + work_.eps);
     saved_.scale[c] = value_or<V>(work_.weight, c, 1) * saved_.inv[c];
     saved_.shift[c] = value_or<V>(work_.bias, c, 0);
-    set_forward(passes_, c, saved_);
+    set_forward(normalization_, c, saved_);
   }
 
   const BatchNormForward& work_;
-  Normalization<V> passes_;
+  Normalization<V> normalization_;
   BatchNormSaved saved_;
   std::vector<double> pivots_;
   double count_;
@@ -126,7 +143,7 @@ class Backward final : public GroupFormula {
   Backward(const BatchNormBackward& work, const BatchNormSaved& saved)
       : work_(work),
         saved_(saved),
-        passes_(work.shape, {work.x, nullptr, work.dy, work.dx, work.dz, work.mask}),
+        normalization_(work.shape, arrays_of(work)),
         count_(double(work.shape.elements_of_group())) {}
 
   void run() {
@@ -134,24 +151,24 @@ class Backward final : public GroupFormula {
     const int fused = int(work_.fused);
     const NormalizationPass& backward = (work_.training ? kernels.backward : kernels.backward_evaluation)[fused];
     if (work_.training || work_.weight_gradient || work_.bias_gradient) {
-      passes_.reduce_then_apply(kernels.backward_sums[fused], saved_.mean.data(), *this, backward);
+      normalization_.reduce_then_apply(kernels.backward_sums[fused], saved_.mean.data(), *this, backward);
     } else {
       start(0, work_.shape.groups);
-      passes_.apply(backward);
+      normalization_.apply(backward);
     }
   }
 
   void start(std::int64_t begin, std::int64_t end) override {
-    for (std::int64_t c = begin; c < end; ++c) set_forward(passes_, c, saved_);
+    for (std::int64_t c = begin; c < end; ++c) set_forward(normalization_, c, saved_);
   }
 
   void finish(std::int64_t begin, std::int64_t end, const double* sum, const double* products) override {
     for (std::int64_t c = begin; c < end; ++c) {
       // dx = (dy - mean(dy) - (x - mean) inv^2 mean(dy (x - mean))) scale
       const double slope = -(saved_.inv[c] * saved_.inv[c]) * (products[c] / count_);
-      const double center = double(passes_.coefficients[Of::center][c]);
-      passes_.coefficients[Of::slope][c] = V(slope);
-      passes_.coefficients[Of::offset][c] = V(-(sum[c] / count_) - slope * (saved_.mean[c] - center));
+      const double center = double(normalization_.coefficients[Of::center][c]);
+      normalization_.coefficients[Of::slope][c] = V(slope);
+      normalization_.coefficients[Of::offset][c] = V(-(sum[c] / count_) - slope * (saved_.mean[c] - center));
       add_to<V>(work_.weight_gradient, c, products[c] * saved_.inv[c]);
       add_to<V>(work_.bias_gradient, c, sum[c]);
     }
@@ -160,7 +177,7 @@ class Backward final : public GroupFormula {
  private:
   const BatchNormBackward& work_;
   const BatchNormSaved& saved_;
-  Normalization<V> passes_;
+  Normalization<V> normalization_;
   double count_;
 };
 

@@ -73,9 +73,18 @@ class Application {
   }
 
   void apply(std::int64_t element, std::int64_t n, std::uint16_t* mask, const Random* random = nullptr) const {
-    isa::active().layers->dropout.apply[int(work_.shape.dtype)]({at(work_.x, element), at(work_.y, element), mask,
-                                                                 random, n, work_.scale, work_.shift, work_.dropped,
-                                                                 memory::is_large(bytes_), memory::is_huge(bytes_)});
+    DropoutRun run{};
+    run.x = at(work_.x, element);
+    run.y = at(work_.y, element);
+    run.mask = mask;
+    run.random = random;
+    run.n = n;
+    run.scale = work_.scale;
+    run.shift = work_.shift;
+    run.dropped = work_.dropped;
+    run.prefetching = memory::is_large(bytes_);
+    run.streaming = memory::is_huge(bytes_);
+    isa::active().layers->dropout.apply[int(work_.shape.dtype)](run);
   }
 
   Dropout work_;

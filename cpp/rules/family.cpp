@@ -3,7 +3,6 @@
 #include RAVINE_FAMILY_HEADER
 
 #include <cstring>
-#include <sstream>
 
 #include "names.hpp"
 #include "rules/registry.hpp"
@@ -36,9 +35,13 @@ void decide(SumPair sums, double n, double* carried, double* coefficients) {
 
 // "lr, eps" -> {"lr", "eps"}
 std::vector<std::string> split(const char* names) {
-  std::vector<std::string> found;
-  std::istringstream stream(names);
-  for (std::string name; std::getline(stream >> std::ws, name, ',');) found.push_back(name);
+  std::vector<std::string> found(1);
+  for (const char* at = names; *at; ++at) {
+    if (*at == ',')
+      found.emplace_back();
+    else if (*at != ' ')
+      found.back() += *at;
+  }
   return found;
 }
 
