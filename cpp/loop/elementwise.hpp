@@ -36,6 +36,14 @@ std::int64_t line_start(const V* array, std::int64_t begin) {
 template <class V, std::size_t>
 using Repeat = V;
 
+template <class F, class V, std::size_t... state>
+constexpr bool writes_parameter(std::index_sequence<state...>) {
+  return !std::is_invocable_v<const F&, V, V, Repeat<V&, state>...>;
+}
+
+// The weight decay for what does not write the parameter.
+constexpr Decay without_shrinking(Decay decay) { return decay == Decay::decoupled ? Decay::none : decay; }
+
 // The states of which the loop passes each element to a rule, and which of them are scratch.
 template <bool... is_scratch>
 struct Scratch {};
@@ -76,7 +84,7 @@ class Elements<V, decay, std::index_sequence<state...>, Scratch<is_scratch...>> 
   // Calls f for element i, and stores what f takes by reference. Only what writes the parameter shrinks it first.
   template <class F>
   RAVINE_INLINE auto call(const F& f, std::int64_t i) const {
-    constexpr bool writes_parameter = !std::is_invocable_v<const F&, V, V, Repeat<V&, state>...>;
+    constexpr bool writes_parameter = ravine::writes_parameter<F, V>(std::index_sequence<state...>());
     constexpr bool writes_states = !std::is_invocable_v<const F&, V&, V, Repeat<V, state>...>;
     V p = parameter_[i];
     V g = scale_ * gradient_[i];
@@ -193,8 +201,11 @@ void measure(const Coefficients& coefficients, const Arrays& arrays, std::int64_
 template <template <class> class Rule, class V, Decay decay>
 constexpr RuleKernels elementwise() {
   RuleKernels kernels{};
-  if constexpr (Proposes<Rule<V>>::value) kernels.propose = propose<Rule, V, decay>;
-  if constexpr (Measures<Rule<V>>::value) kernels.measure = measure<Rule, V, decay>;
+  if constexpr (Proposes<Rule<V>>::value) kernels.propose = propose<Rule, V, without_shrinking(decay)>;
+  if constexpr (Measures<Rule<V>>::value) {
+    constexpr bool writes = writes_parameter<Measuring<Rule<V>>, V>(std::make_index_sequence<Rule<V>::states.size>());
+    kernels.measure = measure < Rule, V, writes ? decay : without_shrinking(decay) > ;
+  }
   if constexpr (Updates<Rule<V>>::value) kernels.update = update<Rule, V, decay>;
   return kernels;
 }

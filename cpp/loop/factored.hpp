@@ -7,12 +7,10 @@
 namespace ravine {
 namespace {  // see rules/rules.hpp
 
-template <template <class> class Rule, class V, Decay decay>
-class Factored {
+// What does not write the parameter.
+template <class Rule, class V>
+class FactoredMeans {
  public:
-  static constexpr RuleKernels kernels() { return {moments, settle, nullptr, measure, update}; }
-
- private:
   struct Row {
     std::int64_t matrix, number, first;  // its number among those of all matrices, and its first element
     bool begins, ends;  // whether it is the first of its matrix in the block, or the last of its matrix
@@ -60,7 +58,7 @@ class Factored {
 
   // Renews the means of the rows, and sums up the columns of each block.
   static void moments(const Coefficients& c, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
-    const auto rule = rounded<Rule<V>, V>(c.rule);
+    const auto rule = rounded<Rule, V>(c.rule);
     const std::int64_t columns = arrays.factoring.columns;
     const V* const gradient = static_cast<const V*>(arrays.gradient);
     if (rows_times_columns(arrays) == 1) return moments_of_ones(rule, gradient, arrays, begin, end);
@@ -81,7 +79,7 @@ class Factored {
   }
 
   // The same for matrices of one element, such as those of a convolution by 1 x 1.
-  static void moments_of_ones(const Rule<V>& rule, const V* gradient, const Arrays& arrays, std::int64_t begin,
+  static void moments_of_ones(const Rule& rule, const V* gradient, const Arrays& arrays, std::int64_t begin,
                               std::int64_t end) {
     V* const of_rows = row_state(arrays);
     V* const of_columns = column_state(arrays);
@@ -98,7 +96,7 @@ class Factored {
   // Renews the means of the columns, where a matrix has several blocks.
   static void settle(const Coefficients& c, const Arrays& arrays, std::int64_t /*begin*/, std::int64_t end) {
     if (is_whole(arrays)) return;
-    const auto rule = rounded<Rule<V>, V>(c.rule);
+    const auto rule = rounded<Rule, V>(c.rule);
     const std::int64_t columns = arrays.factoring.columns;
     const std::int64_t size = rows_times_columns(arrays);
     for (std::int64_t first = 0; first < end; first += size) {
@@ -111,7 +109,7 @@ class Factored {
     }
   }
 
-  static void settle_matrix(const Rule<V>& rule, const Arrays& arrays, std::int64_t matrix, const double* sums) {
+  static void settle_matrix(const Rule& rule, const Arrays& arrays, std::int64_t matrix, const double* sums) {
     const std::int64_t rows = arrays.factoring.rows, columns = arrays.factoring.columns;
     V* const of_columns = column_state(arrays) + matrix * columns;
     for (std::int64_t j = 0; j < columns; ++j) renew(rule, of_columns[j], sums[j] / double(rows));
@@ -120,7 +118,7 @@ class Factored {
     arrays.factoring.row_means[matrix] = sum / double(rows);
   }
 
-  RAVINE_INLINE static void renew(const Rule<V>& rule, V& mean, double now) {
+  RAVINE_INLINE static void renew(const Rule& rule, V& mean, double now) {
     V renewed = mean;
     rule.average(V(now), renewed);
     mean = flush_(renewed);
@@ -128,7 +126,7 @@ class Factored {
 
   // Calls f(first, n, v) for pieces of [begin, end), v being what stands for the running means of their n elements.
   template <class F>
-  static void each_piece(const Rule<V>& rule, const Arrays& arrays, std::int64_t begin, std::int64_t end, const F& f) {
+  static void each_piece(const Rule& rule, const Arrays& arrays, std::int64_t begin, std::int64_t end, const F& f) {
     constexpr std::int64_t most = 1 << 10;  // a multiple of `lanes`
     const std::int64_t rows = arrays.factoring.rows, columns = arrays.factoring.columns;
     const V* const of_rows = row_state(arrays);
@@ -165,8 +163,9 @@ class Factored {
     }
   }
 
+  template <Decay decay>
   static void measure(const Coefficients& c, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
-    const auto rule = rounded<Rule<V>, V>(c.rule);
+    const auto rule = rounded<Rule, V>(c.rule);
     const StatelessElements<V, decay> elements(c, arrays);
     each_block(arrays, begin, end, [&](const Block& block) {
       LaneSums sums;
@@ -178,11 +177,22 @@ class Factored {
       arrays.sums[block.begin / arrays.factoring.block] = sums.total();
     });
   }
+};
+
+template <template <class> class Rule, class V, Decay decay>
+class Factored : FactoredMeans<Rule<V>, V> {
+ public:
+  static constexpr RuleKernels kernels() {
+    return {Means::moments, Means::settle, nullptr, Means::template measure<without_shrinking(decay)>, update};
+  }
+
+ private:
+  using Means = FactoredMeans<Rule<V>, V>;
 
   static void update(const Coefficients& c, const Arrays& arrays, std::int64_t begin, std::int64_t end) {
     const auto rule = rounded<Rule<V>, V>(c.rule);
     const StatelessElements<V, decay> elements(c, arrays);
-    each_piece(rule, arrays, begin, end, [&](std::int64_t first, std::int64_t n, const V* v) {
+    Means::each_piece(rule, arrays, begin, end, [&](std::int64_t first, std::int64_t n, const V* v) {
 #pragma omp simd
       for (std::int64_t i = 0; i < n; ++i)
         elements.call([&](V& p, V g) { rule.apply(p, rule.scaled(g, v[i])); }, first + i);

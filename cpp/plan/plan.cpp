@@ -36,7 +36,7 @@ std::int64_t factored_block(std::int64_t size, std::int64_t rows, std::int64_t c
 double decay_coefficient(const Plan::Group& group, const RuleSchema& rule) {
   switch (group.decay) {
     case Decay::coupled: return group.weight_decay;
-    case Decay::decoupled: return group.hyper[rule.lr()] * group.weight_decay;  // 1 minus it would round worse
+    case Decay::decoupled: return group.hyper[rule.lr] * group.weight_decay;  // 1 minus it would round worse
     case Decay::none: break;
   }
   return 0;

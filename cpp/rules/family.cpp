@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "names.hpp"
-#include "rules/registry.hpp"
+#include "rules/declaration.hpp"
 #include "rules/rules.hpp"
 
 namespace ravine {
@@ -33,48 +33,43 @@ void decide(SumPair sums, double n, double* carried, double* coefficients) {
   std::memcpy(coefficients, &rule, sizeof rule);
 }
 
-// "lr, eps" -> {"lr", "eps"}
-std::vector<std::string> split(const char* names) {
-  std::vector<std::string> found(1);
-  for (const char* at = names; *at; ++at) {
-    if (*at == ',')
-      found.emplace_back();
-    else if (*at != ' ')
-      found.back() += *at;
-  }
-  return found;
+template <template <class> class Rule>
+constexpr RuleDeclaration declaration_of() {
+  using R = Rule<double>;
+  using Carried = CarriedBy<R>;
+  check_rule<Rule, double>();
+  static_assert(sizeof(typename R::Hyper) <= max_hyper * sizeof(double), "raise max_hyper");
+  static_assert(Carried::names.size <= max_carried, "raise max_carried");
+  RuleDeclaration declaration{R::name,
+                              R::hyper,
+                              R::states.items,
+                              R::states.size,
+                              Carried::names.items,
+                              Carried::names.size,
+                              R::decays,
+                              IsSparse<R>::value,
+                              SumsOverGroup<R>::value,
+                              IsFactored<R>::value,
+                              prepare<Rule>,
+                              nullptr};
+  if constexpr (Measures<R>::value) declaration.decide = decide<Rule>;
+  return declaration;
 }
 
-template <template <class> class Rule>
-RuleSchema schema_of() {
-  using R = Rule<double>;
-  check_rule<Rule, double>();
-  constexpr auto states = R::states;
-  constexpr auto carried = CarriedBy<R>::names;
-  static_assert(sizeof(typename R::Hyper) <= max_hyper * sizeof(double), "raise max_hyper");
-  static_assert(carried.size <= max_carried, "raise max_carried");
-  RuleSchema schema{R::name,
-                    split(R::hyper),
-                    {states.items, states.items + states.size},
-                    {carried.items, carried.items + carried.size},
-                    R::decays,
-                    IsSparse<R>::value,
-                    SumsOverGroup<R>::value,
-                    IsFactored<R>::value,
-                    prepare<Rule>,
-                    nullptr};
-  if constexpr (Measures<R>::value) schema.decide = decide<Rule>;
-  return schema;
-}
+template <class Rules>
+struct Declarations;
 
 template <template <class> class... Rules>
-std::vector<RuleSchema> schemas_of(RuleList<Rules...>) {
-  return {schema_of<Rules>()...};
-}
+struct Declarations<RuleList<Rules...>> {
+  static constexpr RuleDeclaration of_rules[] = {declaration_of<Rules>()...};
+};
 
 }  // namespace
 
-std::vector<RuleSchema> RAVINE_JOIN(schemas_of, RAVINE_FAMILY)();
-std::vector<RuleSchema> RAVINE_JOIN(schemas_of, RAVINE_FAMILY)() { return schemas_of(RuleList<RAVINE_FAMILY_RULES>()); }
+#define RAVINE_DECLARATION RAVINE_JOIN(declaration, RAVINE_FAMILY)
+
+extern const FamilyDeclaration RAVINE_DECLARATION;
+const FamilyDeclaration RAVINE_DECLARATION = {Declarations<RuleList<RAVINE_FAMILY_RULES>>::of_rules,
+                                              RuleList<RAVINE_FAMILY_RULES>::size};
 
 }  // namespace ravine

@@ -5,31 +5,55 @@
 namespace ravine {
 
 // Each family's file, rules/family.cpp, defines one of these.
-#define RAVINE_FAMILY(family, ...) std::vector<RuleSchema> schemas_of_##family();
+#define RAVINE_FAMILY(family, ...) extern const FamilyDeclaration declaration_##family;
 #include "rules/families.def"
 #undef RAVINE_FAMILY
 
 namespace {
 
-std::vector<std::vector<RuleSchema>> families() {
+std::vector<FamilyDeclaration> families() {
   return {
-#define RAVINE_FAMILY(family, ...) schemas_of_##family(),
+#define RAVINE_FAMILY(family, ...) declaration_##family,
 #include "rules/families.def"
 #undef RAVINE_FAMILY
   };
 }
 
-}  // namespace
-
-int RuleSchema::lr() const {
-  const auto found = std::find(hyper.begin(), hyper.end(), "lr");
-  return found == hyper.end() ? -1 : int(found - hyper.begin());
+// "lr, eps" -> {"lr", "eps"}
+std::vector<std::string> split(const char* names) {
+  std::vector<std::string> found(1);
+  for (const char* at = names; *at; ++at) {
+    if (*at == ',')
+      found.emplace_back();
+    else if (*at != ' ')
+      found.back() += *at;
+  }
+  return found;
 }
+
+RuleSchema schema_of(const RuleDeclaration& rule) {
+  const std::vector<std::string> hyper = split(rule.hyper);
+  const auto lr = std::find(hyper.begin(), hyper.end(), "lr");
+  return {rule.name,
+          hyper,
+          {rule.states, rule.states + rule.state_count},
+          {rule.carried, rule.carried + rule.carried_count},
+          rule.decays,
+          rule.is_sparse,
+          rule.sums_over_group,
+          rule.is_factored,
+          lr == hyper.end() ? -1 : int(lr - hyper.begin()),
+          rule.prepare,
+          rule.decide};
+}
+
+}  // namespace
 
 const std::vector<RuleSchema>& rule_schemas() {
   static const std::vector<RuleSchema> schemas = [] {
     std::vector<RuleSchema> all;
-    for (const auto& family : families()) all.insert(all.end(), family.begin(), family.end());
+    for (const FamilyDeclaration& family : families())
+      for (int rule = 0; rule < family.count; ++rule) all.push_back(schema_of(family.rules[rule]));
     return all;
   }();
   return schemas;
@@ -38,7 +62,7 @@ const std::vector<RuleSchema>& rule_schemas() {
 const std::vector<int>& family_sizes() {
   static const std::vector<int> sizes = [] {
     std::vector<int> all;
-    for (const auto& family : families()) all.push_back(int(family.size()));
+    for (const FamilyDeclaration& family : families()) all.push_back(family.count);
     return all;
   }();
   return sizes;

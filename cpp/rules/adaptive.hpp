@@ -1,3 +1,4 @@
+// Rules that divide a gradient by the root of its squares so far.
 #pragma once
 
 #include "rules/arithmetic.hpp"
@@ -5,6 +6,47 @@
 
 namespace ravine {
 namespace {  // see rules.hpp
+
+// Adagrad (Duchi, Hazan & Singer 2011, section 1.1, diagonal form), lr decaying with the step number t:
+//   s <- s + g^2;   p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)
+template <class V>
+struct Adagrad {
+  static constexpr const char* name = "adagrad";
+  static constexpr auto states = ravine::states("sum");
+  static constexpr bool sparse = true;
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, lr_decay, eps);
+  V lr, eps;
+
+  static Adagrad prepare(const Hyper& h, double t) { return {h.lr / (1 + (t - 1) * h.lr_decay), h.eps}; }
+
+  void operator()(V& p, V g, V& s) const {
+    s += g * g;
+    p -= lr * g / (sqrt_(s) + eps);
+  }
+};
+
+// Adadelta (Zeiler 2012, algorithm 1):
+//   v <- rho v + (1 - rho) g^2
+//   d  = sqrt(u + eps) / sqrt(v + eps) g
+//   u <- rho u + (1 - rho) d^2;   p <- p - lr d
+template <class V>
+struct Adadelta {
+  static constexpr const char* name = "adadelta";
+  static constexpr auto states = ravine::states("square_avg", "acc_delta");
+  static constexpr Decays decays = coupled_decay;
+  RAVINE_HYPER(lr, rho, eps);
+  V lr, rho, one_minus_rho, eps;
+
+  static Adadelta prepare(const Hyper& h, double /*t*/) { return {h.lr, h.rho, 1 - h.rho, h.eps}; }
+
+  void operator()(V& p, V g, V& v, V& u) const {
+    v = rho * v + one_minus_rho * (g * g);
+    const V d = sqrt_(u + eps) / sqrt_(v + eps) * g;
+    u = rho * u + one_minus_rho * (d * d);
+    p -= lr * d;
+  }
+};
 
 // RMSprop (Tieleman & Hinton 2012, lecture 6e); centered: Graves 2013, equations 38 to 45.
 //   v <- alpha v + (1 - alpha) g^2
