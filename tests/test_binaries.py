@@ -77,7 +77,7 @@ def test_every_rule_is_packed(isa):
     code: dict[tuple[str, str], str] = {}
     for name, body in re.findall(r"^[0-9a-f]+ <([^\n]*)>:\n(.*?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL):
         if kernel := re.search(
-            r"::(?:update|measure|propose|Factored)<ravine::\(anonymous[^:]*::(\w+).*?, (float|double)", name
+            r"::(?:update|measure|propose|Factored\w*)<ravine::\(anonymous[^:]*::(\w+).*?, (float|double)", name
         ):
             code[kernel.groups()] = code.get(kernel.groups(), "") + body
     assert {name.lower() for name, _ in code} == {name.replace("_", "") for name in RULES}

@@ -193,9 +193,9 @@ class Factored : FactoredMeans<Rule<V>, V> {
     const auto rule = rounded<Rule<V>, V>(c.rule);
     const StatelessElements<V, decay> elements(c, arrays);
     Means::each_piece(rule, arrays, begin, end, [&](std::int64_t first, std::int64_t n, const V* v) {
-#pragma omp simd
-      for (std::int64_t i = 0; i < n; ++i)
-        elements.call([&](V& p, V g) { rule.apply(p, rule.scaled(g, v[i])); }, first + i);
+      for_lanes(n, [&](std::int64_t i, int j) {
+        elements.call([&](V& p, V g) { rule.apply(p, rule.scaled(g, v[i + j])); }, first + i + j);
+      });
     });
   }
 };
