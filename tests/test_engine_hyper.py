@@ -147,6 +147,34 @@ def test_wrong_values_change_nothing(edit, message):
     np.testing.assert_array_equal(p, before)
 
 
+@pytest.mark.parametrize("at", range(4))
+def test_an_interruption_while_another_rule_is_bound(monkeypatch, at):
+    """The next step makes up for what is missing."""
+    params, expected = [np.ones(4) for _ in range(3)], [np.ones(4) for _ in range(3)]
+    optimizer, other = optim.SGD(params, lr=0.1), optim.SGD(expected, lr=0.1)
+    for each in (optimizer, other):
+        each.step([GRAD] * 3)
+        each.param_groups[0]["momentum"] = 0.9
+    states_for, calls = optimizer._states_for, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) > at:
+            raise KeyboardInterrupt
+        return states_for(*args)
+
+    monkeypatch.setattr(optimizer, "_states_for", interrupted)
+    if at < 3:
+        with pytest.raises(KeyboardInterrupt):
+            optimizer.step([GRAD] * 3)
+    monkeypatch.undo()
+    for _ in range(2):
+        for each in (optimizer, other):
+            each.step([GRAD] * 3)
+    np.testing.assert_equal(params, expected)
+    np.testing.assert_equal(optimizer.state_dict(), other.state_dict())
+
+
 def test_a_value_that_only_python_understands_works_at_every_step():
     p, q = np.ones(4), np.ones(4)
     optimizer, other = optim.Adam([p]), optim.Adam([q], lr=0.1)

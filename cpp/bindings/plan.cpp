@@ -8,10 +8,9 @@
 #include <memory>
 #include <utility>
 
-#include "bindings/arrays.hpp"
 #include "bindings/hyper.hpp"
+#include "bindings/parameters.hpp"
 #include "bindings/register.hpp"
-#include "bindings/sparse.hpp"
 #include "rules/registry.hpp"
 
 namespace ravine::bindings {
@@ -46,23 +45,23 @@ Matrices matrices_of(const py::array& array) {
 
 class PyPlan {
  public:
-  using Parameter = std::tuple<std::string, py::array, int, py::array_t<std::int64_t>>;
+  using Given = std::tuple<std::string, py::array, int, py::array_t<std::int64_t>>;
   using Named = std::map<std::string, py::array>;
   using NamedNumbers = std::map<std::string, py::array_t<double>>;
 
   // Each parameter with its label, its group, and its step count, which the plan advances.
-  PyPlan(std::string owner, const std::vector<Parameter>& parameters) : owner_(std::move(owner)) {
+  PyPlan(const std::string& owner, const std::vector<Given>& given) : owner_(owner), parameters_(owner) {
     std::vector<Plan::Tensor> tensors;
     int groups = 0;
-    for (const auto& [label, array, group, step] : parameters) {
-      records_.emplace_back(Pinned(array, owner_, label), step);
+    for (const auto& [label, array, group, step] : given) {
       if (step.size() != 1 || group < 0) throw py::value_error("a plan needs a group and one step count of " + label);
+      Parameter& parameter = parameters_.all.emplace_back(Pinned(array, owner_, label), step);
       Plan::Tensor tensor;
-      tensor.arrays.parameter = records_.back().parameter.data();
-      tensor.size = records_.back().parameter.size();
-      tensor.dtype = records_.back().parameter.dtype();
+      tensor.arrays.parameter = parameter.array.data();
+      tensor.size = parameter.array.size();
+      tensor.dtype = parameter.array.dtype();
       tensor.group = group;
-      tensor.step = records_.back().step.mutable_data();
+      tensor.step = parameter.step.mutable_data();
       tensors.push_back(std::move(tensor));
       groups = std::max(groups, group + 1);
     }
@@ -81,12 +80,12 @@ class PyPlan {
 
   // Gives a parameter its rule, and by name the arrays of its state and the numbers that the rule carries.
   void bind(std::size_t i, const std::string& rule_name, const Named& states, const NamedNumbers& carried) {
-    Record& record = records_.at(i);
+    Parameter& parameter = parameters_.all.at(i);
     Plan::Tensor& tensor = plan_->tensors[i];
     const int index = rule_for(tensor.group, rule_name);
     const RuleSchema& rule = rule_schemas()[index];
     Matrices matrices{};
-    if (rule.is_factored) matrices = matrices_of(record.parameter.array());
+    if (rule.is_factored) matrices = matrices_of(parameter.array.array());
     std::vector<Pinned> pinned;
     for (const State& state : rule.states) {
       const bool is_row = state.kind == StateKind::row, is_column = state.kind == StateKind::column;
@@ -94,7 +93,7 @@ class PyPlan {
                                 : is_row != matrices.transposed ? matrices.of_rows
                                                                 : matrices.of_columns;
       pinned.emplace_back(found(states, state.name, rule), owner_,
-                          "state '" + std::string(state.name) + "' of " + record.parameter.label());
+                          "state '" + std::string(state.name) + "' of " + parameter.array.label());
       if (pinned.back().size() != size || pinned.back().dtype() != tensor.dtype)
         throw py::value_error(pinned.back().label() + " does not fit its parameter: " + rule.name + " keeps one of " +
                               std::to_string(size) + " elements (kind '" + name_of(state.kind) + "')");
@@ -109,8 +108,8 @@ class PyPlan {
     if (matrices.transposed) std::swap(tensor.arrays.states[0], tensor.arrays.states[1]);
     tensor.carried = {};
     for (std::size_t k = 0; k < numbers.size(); ++k) tensor.carried[k] = numbers[k].mutable_data();
-    record.states = std::move(pinned);
-    record.carried = std::move(numbers);
+    parameter.states = std::move(pinned);
+    parameter.carried = std::move(numbers);
     plan_->bind(i, index, matrices.rows, matrices.columns);
     is_ready_ = false;
   }
@@ -120,8 +119,8 @@ class PyPlan {
     plan_->transform = [this, transform] {
       const py::gil_scoped_acquire acquire;
       py::list positions;
-      for (std::size_t i = 0; i < records_.size(); ++i)
-        if (records_[i].gradient) positions.append(i);
+      for (std::size_t i = 0; i < parameters_.all.size(); ++i)
+        if (parameters_.all[i].gradient) positions.append(i);
       transform(positions);
     };
   }
@@ -152,27 +151,21 @@ class PyPlan {
     if (!is_ready_) make_ready();
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
     const std::size_t given = items.size();
-    if (given != records_.size())
+    if (given != parameters_.all.size())
       throw py::value_error(owner_ + ".step: got " + std::to_string(given) + " gradients for " +
-                            std::to_string(records_.size()) +
+                            std::to_string(parameters_.all.size()) +
                             " parameters; give one for each, None where there is none this time");
     struct Release {
-      std::vector<Record>& records;
-      ~Release() {
-        for (Record& record : records) record.gradient = py::object();
-      }
-    } const release_at_the_end{records_};
+      Parameters& parameters;
+      ~Release() { parameters.release_gradients(); }
+    } const release_at_the_end{parameters_};
     for (std::size_t i = 0; i < given; ++i) {
-      Record& record = records_[i];
-      record.gradient = gradient_for(i, py::handle(PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i))));
       Plan::Tensor& tensor = plan_->tensors[i];
-      tensor.rows.reset();
-      if (record.gradient && !is_array(record.gradient))
-        take_sparse(i);
-      else
-        tensor.arrays.gradient = record.gradient ? fields(record.gradient).data : nullptr;
+      const py::handle gradient = PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i));
+      parameters_.take_gradient(i, gradient, tensor, plan_->groups[tensor.group]);
     }
-    const std::vector<py::object> copied = extras.zero ? check_can_be_zeroed(items) : std::vector<py::object>();
+    const std::vector<py::object> copied =
+        extras.zero ? parameters_.check_can_be_zeroed(items) : std::vector<py::object>();
     if (plan_->prepare(extras) < elements_worth_releasing) {
       plan_->run();
     } else {
@@ -187,27 +180,6 @@ class PyPlan {
   std::pair<double, std::int64_t> norm() const { return {plan_->norm().squares, plan_->norm().nonfinite}; }
 
  private:
-  // What is known of a parameter beside the plan's tensor.
-  struct Record {
-    Record(Pinned of_parameter, py::array_t<std::int64_t> of_step)
-        : parameter(std::move(of_parameter)), step(std::move(of_step)) {}
-
-    Pinned parameter;
-    py::array_t<std::int64_t> step;
-    std::vector<Pinned> states;
-    std::vector<py::array_t<double>> carried;
-    py::object gradient;   // held during a step, while the interpreter may run other threads
-    py::object reordered;  // room for a gradient in another memory order
-    SparseGradient sparse;
-    const char* clear = nullptr;  // where a gradient last was, sharing no memory with what steps write
-  };
-
-  struct Interval {
-    const char* begin;
-    const char* end;
-    const std::string* label;
-  };
-
   template <class Value>
   Value found(const std::map<std::string, Value>& given, const std::string& name, const RuleSchema& rule) const {
     const auto item = given.find(name);
@@ -242,119 +214,17 @@ class PyPlan {
     return true;
   }
 
-  // An array with the gradient's values, laid out as the parameter, that stays valid while it is held. Null: none. A
-  // SparseGrad comes back as it is.
-  py::object gradient_for(std::size_t i, py::handle given) {
-    if (given.is_none()) return py::object();
-    Record& record = records_[i];
-    const Pinned& parameter = record.parameter;
-    parameter.check_unchanged();
-    for (const Pinned& state : record.states) state.check_unchanged();
-    py::object gradient =
-        is_array(given)
-            ? py::reinterpret_borrow<py::object>(given)
-            : py::module_::import("ravine._sparse").attr("as_gradient")(given, owner_ + ": " + parameter.label());
-    if (!is_array(gradient)) return gradient;
-    if (!same_dtype(gradient, parameter.array()) || !same_shape(gradient, parameter.array()))
-      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient is " + describe(gradient) +
-                            "; expected " + describe(parameter.array()) +
-                            ". Convert it with grad.astype(...) or grad.reshape(...).");
-    if (!(fields(gradient).flags & aligned) || !same_order(gradient, parameter.array()))
-      return reordered(record, gradient);
-    if (fields(gradient).data != record.clear) {
-      check_overlap(parameter, gradient);
-      record.clear = fields(gradient).data;
-    }
-    return gradient;
-  }
-
-  // Gives the plan what it needs of the SparseGrad that has come for a parameter.
-  void take_sparse(std::size_t i) {
-    Record& record = records_[i];
-    Plan::Tensor& tensor = plan_->tensors[i];
-    const Pinned& parameter = record.parameter;
-    check_rule_is_sparse(owner_ + ": " + parameter.label(), tensor.rule, plan_->groups[tensor.group]);
-    const py::object values = record.sparse.take(owner_ + ": " + parameter.label(), parameter, record.gradient);
-    check_overlap(parameter, values);
-    record.gradient = values;
-    tensor.rows = record.sparse.rows();
-    tensor.arrays.gradient = record.sparse.values();
-  }
-
-  // The gradient copied into the parameter's memory order. The room for it is kept for the next step.
-  py::object reordered(Record& record, const py::object& gradient) {
-    const py::module_ numpy = py::module_::import("numpy");
-    const py::array& parameter = record.parameter.array();
-    py::object& room = record.reordered;
-    if (!room || !same_order(room, parameter) || !same_shape(room, parameter))
-      room = numpy.attr("empty_like")(parameter, py::arg("subok") = false);
-    numpy.attr("copyto")(room, gradient);
-    return room;
-  }
-
-  void check_overlap(const Pinned& parameter, py::handle gradient) const {
-    const char* begin = fields(gradient).data;
-    const char* end = begin + size_of(gradient) * item_size(parameter.dtype());
-    const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
-                                        [](const char* at, const Interval& interval) { return at < interval.end; });
-    if (begin < end && after != written_.end() && after->begin < end)
-      throw py::value_error(owner_ + ": " + parameter.label() + ": its gradient shares memory with " + *after->label +
-                            ", which the step writes to. Pass a copy of the gradient.");
-  }
-
-  // Makes sure that every gradient can be set to zero. Returns those that the step reads a copy of, which are set to
-  // zero after it.
-  std::vector<py::object> check_can_be_zeroed(const py::tuple& given) const {
-    std::vector<py::object> copied;
-    std::vector<Interval> intervals;
-    for (std::size_t i = 0; i < records_.size(); ++i) {
-      const Record& record = records_[i];
-      if (!record.gradient) continue;
-      const std::string where = owner_ + ": " + record.parameter.label() + ": its gradient ";
-      py::object array = record.gradient;
-      if (array.is(record.reordered))
-        array = py::module_::import("ravine._sparse")
-                    .attr("as_gradient")(given[i], owner_ + ": " + record.parameter.label());
-      if (!(fields(array).flags & writeable))
-        throw py::value_error(where + "is read-only and cannot be set to zero. Pass a copy, or leave zeroing out.");
-      if (array.ptr() != record.gradient.ptr() || (plan_->tensors[i].rows && record.sparse.is_summed()))
-        copied.push_back(array);
-      const auto [low, high] = extent(array);
-      if (low < high) intervals.push_back({low, high, &record.parameter.label()});
-    }
-    std::sort(intervals.begin(), intervals.end(), is_before);
-    for (std::size_t k = 1; k < intervals.size(); ++k)
-      if (intervals[k].begin < intervals[k - 1].end)
-        throw py::value_error(owner_ + ": the gradients of " + *intervals[k - 1].label + " and " + *intervals[k].label +
-                              " share memory, and cannot be set to zero one by one. Pass " +
-                              "copies, or leave zeroing out.");
-    return copied;
-  }
-
-  static bool is_before(const Interval& a, const Interval& b) { return a.begin < b.begin; }
-
-  // All memory that a step writes to, in order of address. Python has made sure that none of it overlaps.
   void make_ready() {
-    written_.clear();
-    const auto add = [this](const Pinned& array) {
-      const auto* begin = static_cast<const char*>(array.data());
-      if (array.size() > 0) written_.push_back({begin, begin + array.bytes(), &array.label()});
-    };
-    for (std::size_t i = 0; i < records_.size(); ++i) {
-      if (plan_->tensors[i].rule < 0) throw py::value_error(records_[i].parameter.label() + " was given no rule");
-      records_[i].clear = nullptr;
-      add(records_[i].parameter);
-      for (const Pinned& state : records_[i].states) add(state);
-    }
-    std::sort(written_.begin(), written_.end(), is_before);
+    for (std::size_t i = 0; i < parameters_.all.size(); ++i)
+      if (plan_->tensors[i].rule < 0) throw py::value_error(parameters_.all[i].array.label() + " was given no rule");
+    parameters_.find_written();
     is_ready_ = true;
   }
 
   std::string owner_;
-  std::vector<Record> records_;
+  Parameters parameters_;
   std::vector<HyperReader> readers_;  // of each group
-  std::vector<Interval> written_;
-  bool is_ready_ = false;  // whether every parameter has its rule, and written_ is up to date
+  bool is_ready_ = false;             // whether every parameter has its rule, and what steps write to is known
   std::unique_ptr<Plan> plan_;
 };
 
@@ -386,7 +256,7 @@ void register_plan(py::module_& module) {
              "keeps beside each parameter, and the weight decays that it takes.");
 
   py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
-      .def(py::init<std::string, const std::vector<PyPlan::Parameter>&>(), py::arg("owner"), py::arg("parameters"))
+      .def(py::init<const std::string&, const std::vector<PyPlan::Given>&>(), py::arg("owner"), py::arg("parameters"))
       .def("set_group", &PyPlan::set_group, py::arg("group"), py::arg("binding"), py::arg("checked"))
       .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("carried"))
       .def("set_transform", &PyPlan::set_transform, py::arg("transform"))

@@ -21,10 +21,13 @@ class SparseGradient {
   py::object take(const std::string& where, const Pinned& parameter, const py::object& gradient);
 
   const void* values() const { return values_; }
+  // To be called when the step is over.
+  void release() { values_ = nullptr; }
+
   Rows rows() const { return {rows_.data(), std::int64_t(rows_.size()), length_}; }
 
-  // Whether what a step reads are sums rather than the values that came.
-  bool is_summed() const { return values_ == sums_.data() && !sums_.empty(); }
+  // Whether what a step reads are sums rather than these values, which came.
+  bool is_summed(py::handle values) const { return values_ && values_ != fields(values).data; }
 
  private:
   std::vector<std::int64_t> rows_;  // a copy, which nobody changes during the step

@@ -94,8 +94,10 @@ class RuleOptimizer(GroupedOptimizer):
         plan = self._plan or self._make_plan()
         gradients = grads if self._takes_lists and type(grads) is list else self._parameters.gradients(grads)
         if not plan.step(gradients, self.param_groups):
+            self._plan = None  # until it is complete again: what is interrupted in between begins anew
             for index, group in enumerate(self.param_groups):
                 self._set_group(plan, self._bound, index, group)
+            self._plan = plan
             plan.step(gradients)
         self._has_stepped = True
         return result
