@@ -1,5 +1,7 @@
 #include "bindings/arrays.hpp"
 
+#include "bindings/register.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -41,10 +43,17 @@ Pinned::Pinned(py::array array, std::string owner, std::string label)
     : array_(std::move(array)),
       owner_(std::move(owner)),
       label_(std::move(label)),
-      dtype_(array_.itemsize() == 4 ? Dtype::float32 : Dtype::float64),
+      dtype_(same_dtype_as<float>(array_) ? Dtype::float32 : Dtype::float64),
       data_(fields(array_).data),
       descr_(fields(array_).descr),
-      size_(size_of(array_)) {}
+      size_(size_of(array_)) {
+  const auto& f = fields(array_);
+  for (int axis = 0; axis < f.nd; ++axis) axes_.push_back({f.dimensions[axis], f.strides[axis]});
+  if (!(same_dtype_as<float>(array_) || same_dtype_as<double>(array_)) || !(f.flags & aligned) ||
+      !(f.flags & (c_contiguous | f_contiguous)))
+    throw py::value_error(owner_ + ": " + label_ + " is " + describe(array_) +
+                          "; expected a contiguous array of native float32 or float64.");
+}
 
 void Pinned::throw_changed() const {
   if (!(fields(array_).flags & writeable))
@@ -54,6 +63,13 @@ void Pinned::throw_changed() const {
   throw py::value_error(owner_ + ": " + label_ +
                         " has been resized, retyped or moved since the optimizer was made (it is now " +
                         describe(array_) + "). Make a new optimizer for the new array.");
+}
+
+void register_arrays(py::module_& module) {
+  py::class_<Pinned>(module, "Pinned", "An array that steps write to, and what it was when it was pinned.")
+      .def(py::init<py::array, std::string, std::string>(), py::arg("array").noconvert(), py::arg("owner"),
+           py::arg("label"))
+      .def("check_unchanged", &Pinned::check_unchanged);
 }
 
 }  // namespace ravine::bindings

@@ -7,12 +7,20 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernel.hpp"
 
 namespace ravine::bindings {
 
 namespace py = pybind11;
+
+// Templates of the standard library that are made for a type of this kind are not exported either.
+#if defined(__GNUC__)
+#define RAVINE_HIDDEN __attribute__((visibility("hidden")))
+#else
+#define RAVINE_HIDDEN
+#endif
 
 // Below this, releasing the interpreter lock costs more than the work.
 constexpr std::int64_t elements_worth_releasing = 1 << 12;
@@ -53,10 +61,12 @@ bool same_order(py::handle a, py::handle b);
 // "float32, shape (2, 3)"
 std::string describe(py::handle array);
 
-// An array that steps write to, and what it was when Python checked it (ravine/_arrays.py).
-class Pinned {
+// An array that steps write to, and what it was when it was pinned: anybody can resize, retype or re-stride it in
+// place.
+class RAVINE_HIDDEN Pinned {
  public:
-  // `label` is how messages call it, `owner` the optimizer that they come from.
+  // `label` is how messages call it, `owner` the optimizer that they come from. Throws where the array is not
+  // contiguous float32 or float64.
   Pinned(py::array array, std::string owner, std::string label);
 
   void* data() const { return data_; }
@@ -66,13 +76,19 @@ class Pinned {
   const py::array& array() const { return array_; }
   const std::string& label() const { return label_; }
 
-  // Throws if the array has been resized, retyped or made read-only since: its memory may be gone.
+  // Throws if the array has been resized, retyped, re-strided or made read-only since: its memory may be gone.
   void check_unchanged() const {
     const auto& f = fields(array_);
-    if (f.data != data_ || f.descr != descr_ || size_of(array_) != size_ || !(f.flags & writeable)) throw_changed();
+    if (f.data != data_ || f.descr != descr_ || f.nd != int(axes_.size()) || !(f.flags & writeable)) throw_changed();
+    for (int axis = 0; axis < f.nd; ++axis)
+      if (f.dimensions[axis] != axes_[axis].size || f.strides[axis] != axes_[axis].stride) throw_changed();
   }
 
  private:
+  struct Axis {
+    py::ssize_t size, stride;
+  };
+
   [[noreturn]] void throw_changed() const;
 
   py::array array_;
@@ -81,6 +97,7 @@ class Pinned {
   Dtype dtype_;
   char* data_;
   PyObject* descr_;
+  std::vector<Axis> axes_;
   std::int64_t size_;
 };
 

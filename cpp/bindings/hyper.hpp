@@ -7,18 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "bindings/arrays.hpp"
 #include "plan/plan.hpp"
 
 namespace ravine::bindings {
 
 namespace py = pybind11;
-
-// Templates of the standard library that are made for a type of this kind are not exported either.
-#if defined(__GNUC__)
-#define RAVINE_HIDDEN __attribute__((visibility("hidden")))
-#else
-#define RAVINE_HIDDEN
-#endif
 
 // The numbers that a hyper-parameter may be: ravine/_hyper.py's Range.
 struct Range {

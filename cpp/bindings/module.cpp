@@ -3,6 +3,7 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled part of ravine. Use it through ravine.optim and ravine.config.";
   ravine::bindings::register_config(module);
+  ravine::bindings::register_arrays(module);
   ravine::bindings::register_hyper(module);
   ravine::bindings::register_plan(module);
   ravine::bindings::register_sparse(module);

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <utility>
@@ -45,17 +46,18 @@ Matrices matrices_of(const py::array& array) {
 
 class PyPlan {
  public:
-  using Given = std::tuple<std::string, py::array, int, py::array_t<std::int64_t>>;
+  using Given = std::tuple<py::object, int, py::array_t<std::int64_t>>;
   using Named = std::map<std::string, py::array>;
   using NamedNumbers = std::map<std::string, py::array_t<double>>;
 
-  // Each parameter with its label, its group, and its step count, which the plan advances.
+  // Each parameter, a Pinned, with its group and its step count, which the plan advances.
   PyPlan(const std::string& owner, const std::vector<Given>& given) : owner_(owner), parameters_(owner) {
     std::vector<Plan::Tensor> tensors;
     int groups = 0;
-    for (const auto& [label, array, group, step] : given) {
-      if (step.size() != 1 || group < 0) throw py::value_error("a plan needs a group and one step count of " + label);
-      Parameter& parameter = parameters_.all.emplace_back(Pinned(array, owner_, label), step);
+    for (const auto& [pinned, group, step] : given) {
+      Parameter& parameter = parameters_.all.emplace_back(pinned.cast<const Pinned&>(), step);
+      if (step.size() != 1 || group < 0)
+        throw py::value_error("a plan needs a group and one step count of " + parameter.array.label());
       Plan::Tensor tensor;
       tensor.arrays.parameter = parameter.array.data();
       tensor.size = parameter.array.size();
@@ -94,7 +96,10 @@ class PyPlan {
                                                                 : matrices.of_columns;
       pinned.emplace_back(found(states, state.name, rule), owner_,
                           "state '" + std::string(state.name) + "' of " + parameter.array.label());
-      if (pinned.back().size() != size || pinned.back().dtype() != tensor.dtype)
+      const py::array& array = parameter.array.array();
+      const bool is_alike =
+          is_row || is_column || (same_shape(pinned.back().array(), array) && same_order(pinned.back().array(), array));
+      if (pinned.back().size() != size || pinned.back().dtype() != tensor.dtype || !is_alike)
         throw py::value_error(pinned.back().label() + " does not fit its parameter: " + rule.name + " keeps one of " +
                               std::to_string(size) + " elements (kind '" + name_of(state.kind) + "')");
     }
@@ -135,8 +140,11 @@ class PyPlan {
     plan_->reduce = [reduce](SumPair* sums, std::size_t count) {
       const py::gil_scoped_acquire acquire;
       static_assert(sizeof(SumPair) == 2 * sizeof(double));
-      const py::capsule borrowed(sums, [](void*) {});
-      reduce(py::array_t<double>({py::ssize_t(count), py::ssize_t(2)}, &sums->first, borrowed));
+      // A copy, which may be kept.
+      py::array_t<double> copy({py::ssize_t(count), py::ssize_t(2)}, &sums->first);
+      reduce(copy);
+      if (copy.size() != py::ssize_t(2 * count)) throw py::value_error("the sums have been resized");
+      std::memcpy(sums, copy.data(), count * sizeof(SumPair));
     };
   }
 
@@ -265,7 +273,13 @@ void register_plan(py::module_& module) {
       .def(
           "step_with",
           [](PyPlan& plan, const py::sequence& gradients, py::handle param_groups, double unscale, bool zero,
-             bool norm) { return plan.step_with(gradients, param_groups, {unscale, norm, zero}); },
+             bool norm) {
+            Plan::Extras extras;
+            extras.unscale = unscale;
+            extras.zero = zero;
+            extras.norm = norm;
+            return plan.step_with(gradients, param_groups, extras);
+          },
           py::arg("gradients"), py::arg("param_groups") = py::none(), py::kw_only(), py::arg("unscale") = 1.0,
           py::arg("zero") = false, py::arg("norm") = false,
           "A step that also multiplies gradients by a factor before use, sets them to zero after it, or finds the norm "

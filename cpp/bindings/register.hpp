@@ -5,6 +5,7 @@
 
 namespace ravine::bindings {
 
+void register_arrays(pybind11::module_& module);
 void register_config(pybind11::module_& module);
 void register_hyper(pybind11::module_& module);
 void register_plan(pybind11::module_& module);

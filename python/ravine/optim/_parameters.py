@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ravine import _core
 from ravine._arrays import address, as_array, check_overlap, describe, parameter_array
 from ravine._sparse import SparseGrad, is_sparse_tensor
 from ravine.nn.parameter import Parameter, gradients_of
@@ -20,7 +21,7 @@ Array = np.ndarray[Any, Any]
 class Record:
     """A parameter, and what its optimizer keeps of it."""
 
-    __slots__ = ("array", "carried", "group", "is_plain", "keyed", "label", "name", "param", "states", "step")
+    __slots__ = ("array", "carried", "group", "is_plain", "keyed", "label", "name", "param", "pinned", "states", "step")
 
     def __init__(
         self, param: Any, array: Array, name: str | None, *, keyed: bool, label: str, is_plain: bool, group: int
@@ -35,6 +36,17 @@ class Record:
         self.step: Array = np.zeros((), np.int64)  # the compiled part advances it
         self.states: dict[str, Array] = {}
         self.carried: dict[str, Array] = {}  # the numbers, 0-d float64, that its rule carries from step to step
+
+    def pin(self, owner: str) -> None:
+        """Write down what the array is, so that a change of its memory, shape, strides or dtype will be seen."""
+        self.pinned = _core.Pinned(self.array, owner, self.label)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "pinned"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the step count, the carried numbers and the arrays; nothing where it has not stepped."""
@@ -106,6 +118,7 @@ class Parameters:
             param = Parameter(array, name, requires_grad=False) if is_plain else value
             keyed = given is not None
             added.append(Record(param, array, name, keyed=keyed, label=label, is_plain=is_plain, group=group))
+            added[-1].pin(self._owner)
         records = [*self.records, *added]
         check_overlap(self._owner, [record.label for record in records], [record.array for record in records])
         keys = [record.name for record in records if record.keyed]
@@ -221,4 +234,5 @@ class Parameters:
         for record in self.records:
             # A copied torch parameter has memory of its own, which the copied array knows nothing of.
             record.array = parameter_array(self._owner, record.label, record.param.data)
+            record.pin(self._owner)
         self._sort()

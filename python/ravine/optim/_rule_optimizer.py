@@ -120,7 +120,9 @@ class RuleOptimizer(GroupedOptimizer):
         return plan
 
     def _new_plan(self) -> _core.Plan:
-        return _core.Plan(self._owner, [(r.label, r.array, r.group, r.step) for r in self._records])
+        for record in self._records:
+            record.pinned.check_unchanged()
+        return _core.Plan(self._owner, [(record.pinned, record.group, record.step) for record in self._records])
 
     def _set_group(self, plan: _core.Plan, bound: list[str], index: int, group: Group) -> None:
         """Check a group's hyper-parameters and give them to the plan, and its rule where they changed that."""

@@ -47,7 +47,7 @@ class ScheduleFree(RuleOptimizer):
             )
         try:
             self._parameters.check_data()
-            plan = _core.Plan(self._owner, [(r.label, r.array, r.group, np.zeros((), np.int64)) for r in self._records])
+            plan = _core.Plan(self._owner, [(r.pinned, r.group, np.zeros((), np.int64)) for r in self._records])
             targets: list[Any] = [None] * len(self._records)
             for index, group in enumerate(self.param_groups):
                 beta = self._beta(self._checked(group, index))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine._arrays import address, as_array, describe
+from ravine._arrays import as_array, describe
 from ravine._sparse import SparseGrad, as_gradient
 from ravine.optim._parameters import Record
 
@@ -26,7 +26,6 @@ class Space:
     def __init__(self, owner: str, records: Sequence[Record]) -> None:
         self._owner = owner
         self._records = records
-        self._memory = [(address(record.array), record.array.shape, record.array.dtype) for record in records]
         ends = np.cumsum([0, *(record.array.size for record in records)]).tolist()
         self._slices = [slice(begin, end) for begin, end in pairwise(ends)]
         self.size: int = ends[-1]
@@ -51,19 +50,13 @@ class Space:
 
     def check_arrays(self) -> None:
         """Raise where a parameter cannot be written to as it could at the beginning."""
-        for record, (place, shape, dtype) in zip(self._records, self._memory, strict=True):
-            array = record.array
-            where = f"{self._owner}: {record.label}"
-            if not array.flags.writeable:
+        for record in self._records:
+            if not record.array.flags.writeable:
                 raise ValueError(
-                    f"{where} has been made read-only; in-place updates need a writable array. Set "
-                    "arr.flags.writeable = True."
+                    f"{self._owner}: {record.label} has been made read-only; in-place updates need a writable array. "
+                    "Set arr.flags.writeable = True."
                 )
-            if (address(array), array.shape, array.dtype) != (place, shape, dtype):
-                raise ValueError(
-                    f"{where} has been resized, retyped or moved since the optimizer was made (it is now "
-                    f"{describe(array)}). Make a new optimizer for the new array."
-                )
+            record.pinned.check_unchanged()
 
     def gather(self, out: Array) -> None:
         """Write the parameters to a vector."""
