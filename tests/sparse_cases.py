@@ -1,4 +1,4 @@
-"""What takes sparse gradients, and a training on some: for tests/test_sparse.py and tests/golden/sparse/generate.py."""
+"""What takes sparse gradients, and a training on some: for tests/test_sparse_*.py and golden/sparse/generate.py."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ TORCHS = [case for case in CASES if case.oracle == "torch"]
 each_of_all_torchs = pytest.mark.parametrize("case", [*TORCHS, *CLOSURE_CASES], ids=lambda case: case.name)
 each_of_torchs = pytest.mark.parametrize("case", TORCHS, ids=lambda case: case.name)
 each_of_vectors = pytest.mark.parametrize("case", [c for c in TORCHS if not c.matrices], ids=lambda case: case.name)
-# torch's SparseAdam takes no gradients of dense layers: tests/test_sparse.py has an embedding for it.
+# torch's SparseAdam takes no gradients of dense layers: tests/test_sparse_torch.py has an embedding for it.
 OF_LAYERS = [case for case in TORCHS if case.name != "SparseAdam" and not case.matrices]
 each_of_layers = pytest.mark.parametrize("case", OF_LAYERS, ids=lambda case: case.name)
 
