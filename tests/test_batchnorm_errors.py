@@ -192,3 +192,35 @@ def test_a_context_takes_exactly_the_names_of_its_record(context):
         context(record | {"epsilon": 1e-5})
     with pytest.raises(TypeError, match="channels_last='no' has another type"):
         context(record | {"channels_last": "no"})
+
+
+@pytest.mark.parametrize("name", ["weight", "bias", "running_mean", "running_var"])
+@pytest.mark.parametrize("value", [[1.0, 1.0, 1.0], 1.0, "abc", (1.0, 1.0, 1.0), np.float32(1)])
+def test_what_is_no_array_is_refused_by_its_name(name, value):
+    arrays = {"running_mean": np.zeros(3), "running_var": np.ones(3), name: value}
+    with pytest.raises((TypeError, ValueError), match=name):
+        functional.batch_norm(np.ones((4, 3)), **arrays)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("shape", [(2, 3, 0), (2, 0, 5), (0, 3, 4), (2, 0), (0, 0), (2, 3, 0, 4), (0, 200, 1, 300)])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_empty_arrays(shape, layout, activation):
+    """Nothing to normalise in evaluation; in training each channel needs values, if there is one."""
+    channels = shape[-1] if layout == "NHWC" else shape[1]
+    x = np.zeros(shape)
+    statistics = [np.zeros(channels), np.ones(channels)]
+    options = {"layout": layout, "activation": activation, "residual": x if activation else None}
+    y, context = functional.batch_norm_forward(x, *statistics, np.ones(channels), np.ones(channels), **options)
+    gradients = functional.batch_norm_backward(np.zeros(shape), context)
+    assert y.shape == gradients.x.shape == shape
+    assert (gradients.weight == 0).all()
+    assert (gradients.bias == 0).all()
+    values = (
+        x.size // channels if channels else x.shape[0] * int(np.prod(shape[1:-1] if layout == "NHWC" else shape[2:]))
+    )
+    if values < 2:
+        with pytest.raises(ValueError, match="training needs at least 2"):
+            functional.batch_norm(x, *statistics, training=True, **options)
+    else:
+        assert functional.batch_norm(x, *statistics, training=True, **options).shape == shape

@@ -44,7 +44,8 @@ class BatchNormContext {
     const Checked checked(owner_);
     const bool has_weight = !given.weight.is_none();
     const py::handle like = has_weight ? given.weight : given.running_mean;
-    x_ = checked.array(given.x, "x", like.is_none() ? py::handle() : like, has_weight ? "weight" : "running_mean");
+    // What is no array is refused later, by its own name.
+    x_ = checked.array(given.x, "x", is_array(like) ? like : py::handle(), has_weight ? "weight" : "running_mean");
     spec_ = ArraySpec(x_);
     const Layout layout = checked.layout(spec_, "x", given.channels_last);
     shape_ = {layout.samples, layout.channels, layout.length, dtype_of(x_)};

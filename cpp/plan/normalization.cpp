@@ -37,6 +37,7 @@ class Grid {
   explicit Grid(const GroupedShape& shape) : shape_(shape), row_(shape.groups * shape.inner) {
     const std::int64_t groups = shape.groups;
     const std::int64_t length = shape.inner;
+    if (shape.size() == 0) return;  // nothing to cut
     if (length >= least_plane) {
       scheme = Scheme::planes;
       groups_per_tile_ = std::min({std::max(tile_run / length, std::int64_t(1)), groups, std::int64_t(max_planes)});
@@ -58,9 +59,9 @@ class Grid {
     segments = divide_up(rows_, rows_per_segment_) * pieces_;
   }
 
-  Scheme scheme;
+  Scheme scheme = Scheme::columns;
   std::int64_t fold = 1;  // rows of the array in a row of columns
-  std::int64_t tiles, segments;
+  std::int64_t tiles = 0, segments = 0;
 
   std::int64_t first_group(std::int64_t tile) const { return std::min(tile * groups_per_tile_, shape_.groups); }
 
@@ -125,10 +126,10 @@ class Grid {
 
  private:
   GroupedShape shape_;
-  std::int64_t row_;   // elements of an outer index
-  std::int64_t rows_;  // of planes, or of columns
-  std::int64_t rows_per_segment_;
-  std::int64_t groups_per_tile_;
+  std::int64_t row_;       // elements of an outer index
+  std::int64_t rows_ = 0;  // of planes, or of columns
+  std::int64_t rows_per_segment_ = 0;
+  std::int64_t groups_per_tile_ = 0;
   std::int64_t pieces_ = 1;  // of a plane
   std::int64_t piece_ = 0;   // its elements
 };
