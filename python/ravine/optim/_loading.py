@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ravine._arrays import as_array, describe
-from ravine._hyper import finite
+from ravine._hyper import finite, whole
 from ravine.optim._parameters import Record
 from ravine.optim._state import new_like
 
@@ -90,9 +90,7 @@ def read_state(owner: str, record: Record, entry: Mapping[str, Any], layout: Lay
     parameter = record.array
     held = {name: value for name, value in entry.items() if value is not None}
     # torch's SGD keeps no count; that it has a state at all says that it has stepped.
-    step = held.pop("step", 1 if held else 0)
-    if float(step) != int(step) or step < 0:
-        problems.append(f"{record.label}: step is {step}; expected a whole number, 0 or more")
+    step = _step_count(record.label, held.pop("step", 1 if held else 0), problems)
     needed = layout.needed if held or step > 0 else ()
     problems += [f"{record.label}: state {name!r} is missing" for name in needed if name not in held]
     problems += [
@@ -112,7 +110,18 @@ def read_state(owner: str, record: Record, entry: Mapping[str, Any], layout: Lay
         for name, state in states.items()
         if state is None or state.dtype != parameter.dtype or state.shape != shapes[name]
     ]
-    return SavedState(int(step), carried, {name: state for name, state in states.items() if state is not None})
+    return SavedState(step, carried, {name: state for name, state in states.items() if state is not None})
+
+
+def _step_count(label: str, value: Any, problems: list[str]) -> int:
+    try:
+        count = int(whole("step", value.item() if hasattr(value, "item") else value))
+    except (TypeError, ValueError):
+        count = -1
+    if not 0 <= count < 1 << 63:
+        problems.append(f"{label}: step is {value}; expected a whole number, 0 or more")
+        return 0
+    return count
 
 
 def _number(where: str, value: Any, problems: list[str]) -> float:

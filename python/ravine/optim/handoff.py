@@ -159,9 +159,9 @@ class Handoff(Optimizer):
             TypeError, ValueError: there is no such stage, or it cannot begin; nothing has changed.
             RuntimeError: this optimizer is in the middle of a step.
         """
-        if not self._busy.acquire(False):
+        if self._busy.locked():
             raise RuntimeError("Handoff.switch: this optimizer is in the middle of a step. Switch between steps.")
-        try:
+        with self._busy:
             target = self._stage + 1 if stage is None else whole("Handoff.switch: stage", stage)
             if target >= len(self.optimizers):
                 asked = "there is no next stage" if stage is None else f"stage={stage!r}"
@@ -172,8 +172,6 @@ class Handoff(Optimizer):
             if target != self._stage:
                 self._check_stage("switch", target)
                 self._hand_over(target)
-        finally:
-            self._busy.release()
 
     def _check_stage(self, where: str, stage: int) -> None:
         """Raise where a stage cannot take over from the one at work."""

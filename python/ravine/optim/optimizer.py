@@ -100,17 +100,15 @@ class Optimizer:
                 are as they were.
             RuntimeError: this optimizer is in the middle of a step (in another thread, or around a hook or closure).
         """
-        if not self._busy.acquire(False):
+        if self._busy.locked():
             raise RuntimeError(
                 f"{self._owner}.step: this optimizer is in the middle of a step. Do not call step() from its own hooks "
                 "or closure, and give each thread an optimizer of its own."
             )
-        try:
+        with self._busy:  # between an acquire() and its try an interruption would leave it locked
             if self._pre_step or self._post_step:
                 return self._step_between_hooks(grads, closure)
             return self._step(grads, closure)
-        finally:
-            self._busy.release()
 
     def _step_between_hooks(self, *args: Any) -> Any:
         kwargs: dict[str, Any] = {}

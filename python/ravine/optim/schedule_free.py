@@ -41,11 +41,11 @@ class ScheduleFree(RuleOptimizer):
         self._turn(False)
 
     def _turn(self, train: bool) -> None:
-        if not self._busy.acquire(False):
+        if self._busy.locked():
             raise RuntimeError(
                 f"{self._owner}: this optimizer is in the middle of a step. Call train() and eval() between steps."
             )
-        try:
+        with self._busy:
             self._parameters.check_data()
             plan = _core.Plan(self._owner, [(r.pinned, r.group, np.zeros((), np.int64)) for r in self._records])
             targets: list[Any] = [None] * len(self._records)
@@ -60,8 +60,6 @@ class ScheduleFree(RuleOptimizer):
             plan.step(targets)
             for group in self.param_groups:
                 group["train_mode"] = train
-        finally:
-            self._busy.release()
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
         for index, group in enumerate(self.param_groups):
