@@ -23,10 +23,10 @@ MAKERS = {
 
 
 class Interrupting:
-    """Raises KeyboardInterrupt at the n-th place of a call where a signal can come: a line, or the end of a call into C.
+    """Raises KeyboardInterrupt at the n-th place where a signal can come: a line, or the end of a call into C.
 
-    Not at the line of a `with`, which is passed again on leaving it: there the interpreter looks at no signal before the
-    lock is released.
+    Not at the line of a `with`, which is passed again on leaving it: there the interpreter looks at no signal before
+    the lock is released.
     """
 
     def __init__(self, kind, n):
