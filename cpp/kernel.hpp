@@ -32,8 +32,8 @@ struct SumPair {
 
 // All in double; a kernel rounds each once to its own type.
 struct Coefficients {
-  double gradient_scale;  // -1 to maximize
-  double decay;           // c above
+  double gradient_scale;     // -1 to maximize
+  double decay_coefficient;  // c above
   double rule[max_rule_coefficients];
 };
 

@@ -139,7 +139,7 @@ def optax_rule(
     if name in rules:
         make, states = rules[name]
         return make(lr, **config), states
-    assert name == "AdEMAMix", name
+    assert name == "AdEMAMix", f"add {name} to optax_rule in tests/oracles.py"
     b1, b3, alpha = config.get("b1", 0.9), config.pop("b3", 0.9999), config.pop("alpha", 5.0)
     alpha_warmup, beta3_warmup = config.pop("alpha_warmup", 0), config.pop("beta3_warmup", 0)
 

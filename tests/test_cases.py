@@ -19,12 +19,15 @@ PUBLIC = {
 
 
 def test_every_public_optimizer_is_in_one_of_the_tables():
-    assert sorted(case.name for case in (*CASES, *CLOSURE_CASES)) == sorted(PUBLIC)
+    names = [case.name for case in (*CASES, *CLOSURE_CASES)]
+    assert len(names) == len(set(names))
+    assert set(names) == PUBLIC, "add a row to tests/cases.py for each optimizer"
 
 
 def test_every_public_optimizer_has_a_reference_and_a_golden_file():
-    assert set(reference.__all__) == {name.lower() for name in PUBLIC}
-    assert {path.stem for path in (Path(__file__).parent / "golden").glob("*.npz")} == PUBLIC
+    assert set(reference.__all__) == {name.lower() for name in PUBLIC}, "add python/ravine/reference/_<name>.py"
+    golden = {path.stem for path in (Path(__file__).parent / "golden").glob("*.npz")}
+    assert golden == PUBLIC, "run: python tests/golden/generate.py <Class>"
 
 
 def test_every_public_optimizer_has_a_docs_entry():

@@ -63,6 +63,11 @@ def compiled(tmp_path, rule):
         ("V lr, eps;", "V lr;\n  bool eps;", "every coefficient of a rule is a V"),
         ("V lr, eps;", "V lr;\n  float eps;", "every coefficient of a rule is a V"),
         ("RAVINE_HYPER(lr, eps);", "RAVINE_HYPER(lr);", "has no member named"),
+        (
+            "no_decay;\n  RAVINE_HYPER(lr, eps)",
+            "decoupled_decay;\n  RAVINE_HYPER(rate, eps)",
+            "decoupled weight decay is in units of the hyper-parameter lr",
+        ),
         ('states("memory")', 'states(one_a_row("memory"))', "only a factored rule keeps one_a_row or one_a_column"),
         ('states("memory")', 'states(scratch("memory"))', "scratch is what propose writes to"),
         (
@@ -81,12 +86,13 @@ def test_a_wrong_rule_does_not_compile(tmp_path, right, wrong, message):
     assert message in says
 
 
-def made(checks, rule, switches=()):
+def made(checks, rule, switches=(), rules=None):
     """Return an optimizer of a class that declares these hyper-parameters and uses this rule."""
 
     class Mine(RuleOptimizer):
         _checks = checks
         _switches = switches
+        _rules = rules or (rule.name,)
 
         def _rule(self, group):
             return rule
@@ -142,6 +148,11 @@ def test_a_class_needs_no_more_than_its_rule():
 def test_a_wrong_class_is_refused_at_construction(checks, rule, error, message):
     with pytest.raises(error, match=re.escape(message)):
         made(checks, rule)
+
+
+def test_a_class_names_the_rules_that_it_may_use():
+    with pytest.raises(ValueError, match=r"Mine: its rule 'adam' is not among its _rules \('amsgrad',\); add it"):
+        made(ADAM, Rule("adam", eps_root=0.0), rules=("amsgrad",))
 
 
 def plan(kind="element"):

@@ -48,7 +48,8 @@ Pinned::Pinned(py::array array, std::string owner, std::string label)
       descr_(fields(array_).descr),
       size_(size_of(array_)) {
   const auto& f = fields(array_);
-  for (int axis = 0; axis < f.nd; ++axis) axes_.push_back({f.dimensions[axis], f.strides[axis]});
+  shape_.assign(f.dimensions, f.dimensions + f.nd);
+  flags_ = (f.flags & watched) | writeable;
   if (!(same_dtype_as<float>(array_) || same_dtype_as<double>(array_)) || !(f.flags & aligned) ||
       !(f.flags & (c_contiguous | f_contiguous)))
     throw py::value_error(owner_ + ": " + label_ + " is " + describe(array_) +

@@ -55,6 +55,18 @@ bool same_dtype_as(py::handle array) {
   return fields(array).descr == dtype || py::handle(fields(array).descr).equal(py::handle(dtype));
 }
 
+inline Dtype dtype_of(py::handle array) {
+  return py::reinterpret_borrow<py::array>(array).itemsize() == 4 ? Dtype::float32 : Dtype::float64;
+}
+
+// Calls function() without the interpreter lock, unless that would cost more than it does on so many elements.
+template <class Function>
+auto without_lock(std::int64_t size, Function&& function) {
+  if (size < elements_worth_releasing) return function();
+  const py::gil_scoped_release release;
+  return function();
+}
+
 // Whether elements that follow one another in memory are the same elements in both.
 bool same_order(py::handle a, py::handle b);
 
@@ -79,15 +91,15 @@ class RAVINE_HIDDEN Pinned {
   // Throws if the array has been resized, retyped, re-strided or made read-only since: its memory may be gone.
   void check_unchanged() const {
     const auto& f = fields(array_);
-    if (f.data != data_ || f.descr != descr_ || f.nd != int(axes_.size()) || !(f.flags & writeable)) throw_changed();
+    // Of one shape, contiguous arrays of one order have the same strides.
+    if (f.data != data_ || f.descr != descr_ || (f.flags & watched) != flags_ || f.nd != int(shape_.size()))
+      throw_changed();
     for (int axis = 0; axis < f.nd; ++axis)
-      if (f.dimensions[axis] != axes_[axis].size || f.strides[axis] != axes_[axis].stride) throw_changed();
+      if (f.dimensions[axis] != shape_[axis]) throw_changed();
   }
 
  private:
-  struct Axis {
-    py::ssize_t size, stride;
-  };
+  static constexpr int watched = c_contiguous | f_contiguous | aligned | writeable;
 
   [[noreturn]] void throw_changed() const;
 
@@ -97,7 +109,8 @@ class RAVINE_HIDDEN Pinned {
   Dtype dtype_;
   char* data_;
   PyObject* descr_;
-  std::vector<Axis> axes_;
+  std::vector<py::ssize_t> shape_;
+  int flags_;
   std::int64_t size_;
 };
 

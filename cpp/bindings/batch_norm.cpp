@@ -4,8 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "bindings/arguments.hpp"
 #include "bindings/layer_arrays.hpp"
-#include "bindings/record.hpp"
 #include "bindings/register.hpp"
 
 namespace ravine::bindings {
@@ -27,12 +27,12 @@ struct BatchNormArguments {
 
 BatchNormArguments batch_norm_arguments(const py::dict& given) {
   using A = BatchNormArguments;
-  static const Record record(Field("owner", &A::owner), Field("x", &A::x), Field("out", &A::out),
-                             Field("residual", &A::residual), Field("weight", &A::weight), Field("bias", &A::bias),
-                             Field("running_mean", &A::running_mean), Field("running_var", &A::running_var),
-                             Field("training", &A::training), Field("momentum", &A::momentum), Field("eps", &A::eps),
-                             Field("channels_last", &A::channels_last), Field("relu", &A::relu));
-  return record.read(given);
+  static const ArgumentReader reader(
+      Field("owner", &A::owner), Field("x", &A::x), Field("out", &A::out), Field("residual", &A::residual),
+      Field("weight", &A::weight), Field("bias", &A::bias), Field("running_mean", &A::running_mean),
+      Field("running_var", &A::running_var), Field("training", &A::training), Field("momentum", &A::momentum),
+      Field("eps", &A::eps), Field("channels_last", &A::channels_last), Field("relu", &A::relu));
+  return reader.read(given);
 }
 
 // What a forward pass leaves for the backward pass.

@@ -3,8 +3,8 @@
 
 #include <utility>
 
+#include "bindings/arguments.hpp"
 #include "bindings/layer_arrays.hpp"
-#include "bindings/record.hpp"
 #include "bindings/register.hpp"
 
 namespace ravine::bindings {
@@ -23,11 +23,12 @@ struct DropoutArguments {
 
 DropoutArguments dropout_arguments(const py::dict& given) {
   using A = DropoutArguments;
-  static const Record record(Field("owner", &A::owner), Field("x", &A::x), Field("out", &A::out),
-                             Field("seed", &A::seed), Field("counter", &A::counter), Field("threshold", &A::threshold),
-                             Field("scale", &A::scale), Field("shift", &A::shift), Field("dropped", &A::dropped),
-                             Field("of_channels", &A::of_channels), Field("channels_last", &A::channels_last));
-  return record.read(given);
+  static const ArgumentReader reader(Field("owner", &A::owner), Field("x", &A::x), Field("out", &A::out),
+                                     Field("seed", &A::seed), Field("counter", &A::counter),
+                                     Field("threshold", &A::threshold), Field("scale", &A::scale),
+                                     Field("shift", &A::shift), Field("dropped", &A::dropped),
+                                     Field("of_channels", &A::of_channels), Field("channels_last", &A::channels_last));
+  return reader.read(given);
 }
 
 // What a forward pass leaves for the backward pass.

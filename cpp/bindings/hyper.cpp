@@ -24,22 +24,11 @@ std::string listed(const std::vector<std::string>& names) {
   return list.empty() ? "none" : list;
 }
 
-int rule_index(const std::string& name) {
-  const auto& rules = rule_schemas();
-  for (std::size_t i = 0; i < rules.size(); ++i)
-    if (name == rules[i].name) return int(i);
-  throw py::value_error("no rule is called " + quoted(name));
-}
-
 Decay decay_of(const std::string& name) {
   if (name == "none") return Decay::none;
   if (name == "coupled") return Decay::coupled;
   if (name == "decoupled") return Decay::decoupled;
   throw py::value_error("no weight decay is called " + quoted(name));
-}
-
-bool takes(const RuleSchema& rule, Decay decay) {
-  return decay == Decay::none || (decay == Decay::coupled ? rule.decays.coupled : rule.decays.decoupled);
 }
 
 Range range_of(const py::handle& given) {
@@ -119,10 +108,10 @@ bool Range::read(PyObject* object, double* number) const {
 
 Binding::Binding(const std::string& owner, const std::string& rule_name, const std::string& decay,
                  const py::dict& sources, const py::dict& keys, const std::vector<std::string>& switches)
-    : rule_(rule_index(rule_name)), decay_(decay_of(decay)) {
+    : rule_(rule_called(rule_name)), decay_(decay_of(decay)) {
   const RuleSchema& rule = rule_schemas()[rule_];
   const std::string where = owner + ": its rule " + quoted(rule_name) + " ";
-  if (!takes(rule, decay_)) throw py::value_error(where + "takes no " + decay + " weight decay.");
+  if (!rule.decays.has(decay_)) throw py::value_error(where + "takes no " + decay + " weight decay.");
   std::vector<std::string> names;
   for (const auto& [given_name, range] : keys) {
     const auto name = given_name.cast<std::string>();

@@ -67,18 +67,6 @@ class Checked {
 
 inline void* data_of(const py::object& array) { return array ? fields(array).data : nullptr; }
 
-inline Dtype dtype_of(py::handle array) {
-  return py::reinterpret_borrow<py::array>(array).itemsize() == 4 ? Dtype::float32 : Dtype::float64;
-}
-
-// Calls function() without the interpreter lock, unless that would cost more than it does on so many elements.
-template <class Function>
-auto without_lock(std::int64_t size, Function&& function) {
-  if (size < elements_worth_releasing) return function();
-  const py::gil_scoped_release release;
-  return function();
-}
-
 // A few elements of an array, by which it can be told later that it has been overwritten.
 class Fingerprint {
  public:

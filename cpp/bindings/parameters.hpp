@@ -13,10 +13,10 @@ namespace ravine::bindings {
 
 // What is known of a parameter beside the plan's tensor.
 struct Parameter {
-  Parameter(Pinned pinned, py::array_t<std::int64_t> of_step) : array(std::move(pinned)), step(std::move(of_step)) {}
+  Parameter(Pinned pinned, py::array_t<std::int64_t> steps) : array(std::move(pinned)), step_count(std::move(steps)) {}
 
   Pinned array;
-  py::array_t<std::int64_t> step;
+  py::array_t<std::int64_t> step_count;
   std::vector<Pinned> states;
   std::vector<py::array_t<double>> carried;
   py::object gradient;   // held during a step, while the interpreter may run other threads

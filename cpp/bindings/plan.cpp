@@ -54,16 +54,16 @@ class PyPlan {
   PyPlan(const std::string& owner, const std::vector<Given>& given) : owner_(owner), parameters_(owner) {
     std::vector<Plan::Tensor> tensors;
     int groups = 0;
-    for (const auto& [pinned, group, step] : given) {
-      Parameter& parameter = parameters_.all.emplace_back(pinned.cast<const Pinned&>(), step);
-      if (step.size() != 1 || group < 0)
+    for (const auto& [pinned, group, step_count] : given) {
+      Parameter& parameter = parameters_.all.emplace_back(pinned.cast<const Pinned&>(), step_count);
+      if (step_count.size() != 1 || group < 0)
         throw py::value_error("a plan needs a group and one step count of " + parameter.array.label());
       Plan::Tensor tensor;
       tensor.arrays.parameter = parameter.array.data();
       tensor.size = parameter.array.size();
       tensor.dtype = parameter.array.dtype();
       tensor.group = group;
-      tensor.step = parameter.step.mutable_data();
+      tensor.step_count = parameter.step_count.mutable_data();
       tensors.push_back(std::move(tensor));
       groups = std::max(groups, group + 1);
     }
@@ -148,12 +148,13 @@ class PyPlan {
     };
   }
 
-  // Makes a step, or returns false, having done nothing, where Python has to look at a group's hyper-parameters first.
+  // Makes a step, or returns false, no array touched, where Python has to look at a group's hyper-parameters first.
   // None for `param_groups`: they are as they were set.
   bool step(const py::sequence& gradients, py::handle param_groups) {
     return step_with(gradients, param_groups, Plan::Extras());
   }
 
+  // The same with more to do. Of its own, since reading further arguments costs what a changed hyper-parameter costs.
   bool step_with(const py::sequence& gradients, py::handle param_groups, const Plan::Extras& extras) {
     if (!param_groups.is_none() && !read(param_groups)) return false;
     if (!is_ready_) make_ready();
@@ -174,12 +175,7 @@ class PyPlan {
     }
     const std::vector<py::object> copied =
         extras.zero ? parameters_.check_can_be_zeroed(items) : std::vector<py::object>();
-    if (plan_->prepare(extras) < elements_worth_releasing) {
-      plan_->run();
-    } else {
-      py::gil_scoped_release release;
-      plan_->run();
-    }
+    without_lock(plan_->prepare(extras), [&] { plan_->run(); });
     for (const py::object& array : copied) array.attr("fill")(0);
     return true;
   }
@@ -200,13 +196,10 @@ class PyPlan {
   int rule_for(int group, const std::string& name) const {
     const Binding* const binding = readers_[group].binding();
     const auto& rules = rule_schemas();
-    for (std::size_t i = 0; i < rules.size(); ++i)
-      if (name == rules[i].name) {
-        if (!binding || rules[i].hyper != rules[binding->rule()].hyper)
-          throw py::value_error(owner_ + ": its group was not set for the hyper-parameters of '" + name + "'");
-        return int(i);
-      }
-    throw py::value_error("no rule is called '" + name + "'");
+    const int rule = rule_called(name);
+    if (!binding || rules[rule].hyper != rules[binding->rule()].hyper)
+      throw py::value_error(owner_ + ": its group was not set for the hyper-parameters of '" + name + "'");
+    return rule;
   }
 
   // Takes over the hyper-parameters that have changed.

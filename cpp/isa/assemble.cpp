@@ -2,12 +2,11 @@
 // but without its flags.
 #include "isa/select.hpp"
 #include "names.hpp"
-#include "rules/registry.hpp"
 
 namespace ravine {
 
 #define RAVINE_TABLES(family) RAVINE_JOIN(RAVINE_JOIN(rules, family), RAVINE_ISA)
-#define RAVINE_FAMILY(family, ...) extern const RuleTable* const RAVINE_TABLES(family);
+#define RAVINE_FAMILY(family, ...) extern const FamilyTable RAVINE_TABLES(family);
 #include "rules/families.def"
 #undef RAVINE_FAMILY
 extern const LayerKernels RAVINE_JOIN(layers, RAVINE_ISA);
@@ -17,14 +16,14 @@ namespace isa {
 namespace {
 
 std::vector<const RuleTable*> all_rules() {
-  const RuleTable* const families[] = {
+  const FamilyTable families[] = {
 #define RAVINE_FAMILY(family, ...) RAVINE_TABLES(family),
 #include "rules/families.def"
 #undef RAVINE_FAMILY
   };
   std::vector<const RuleTable*> rules;
-  for (std::size_t family = 0; family < std::size(families); ++family)
-    for (int rule = 0; rule < family_sizes()[family]; ++rule) rules.push_back(families[family] + rule);
+  for (const FamilyTable& family : families)
+    for (int rule = 0; rule < family.count; ++rule) rules.push_back(family.rules + rule);
   return rules;
 }
 

@@ -16,8 +16,7 @@ namespace {
 template <template <class> class Rule, class V, Decay decay>
 constexpr RuleKernels kernels_of() {
   check_rule<Rule, V>();
-  constexpr Decays decays = Rule<V>::decays;
-  if constexpr ((decay == Decay::coupled && !decays.coupled) || (decay == Decay::decoupled && !decays.decoupled))
+  if constexpr (!Rule<V>::decays.has(decay))
     return {};
   else if constexpr (IsFactored<Rule<V>>::value)
     return Factored<Rule, V, decay>::kernels();
@@ -44,7 +43,8 @@ struct Tables<RuleList<Rules...>> {
 
 #define RAVINE_TABLES RAVINE_JOIN(RAVINE_JOIN(rules, RAVINE_FAMILY), RAVINE_ISA)
 
-extern const RuleTable* const RAVINE_TABLES;
-const RuleTable* const RAVINE_TABLES = Tables<RuleList<RAVINE_FAMILY_RULES>>::of_rules;
+extern const FamilyTable RAVINE_TABLES;
+const FamilyTable RAVINE_TABLES = {Tables<RuleList<RAVINE_FAMILY_RULES>>::of_rules,
+                                   RuleList<RAVINE_FAMILY_RULES>::size};
 
 }  // namespace ravine

@@ -11,4 +11,9 @@ struct RuleTable {
   RuleKernels kernels[decay_count][dtype_count];  // of a decay that the rule does not take: none
 };
 
+struct FamilyTable {
+  const RuleTable* rules;
+  int count;
+};
+
 }  // namespace ravine

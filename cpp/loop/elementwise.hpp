@@ -61,7 +61,7 @@ class Elements<V, decay, std::index_sequence<state...>, Scratch<is_scratch...>> 
  public:
   Elements(const Coefficients& coefficients, const Arrays& arrays)
       : scale_(V(coefficients.gradient_scale)),
-        c_(V(coefficients.decay)),
+        c_(V(coefficients.decay_coefficient)),
         parameter_(static_cast<V*>(arrays.parameter)),
         gradient_(static_cast<const V*>(arrays.gradient)),
         states_{static_cast<V*>(arrays.states[state])..., nullptr} {
@@ -204,7 +204,8 @@ constexpr RuleKernels elementwise() {
   if constexpr (Proposes<Rule<V>>::value) kernels.propose = propose<Rule, V, without_shrinking(decay)>;
   if constexpr (Measures<Rule<V>>::value) {
     constexpr bool writes = writes_parameter<Measuring<Rule<V>>, V>(std::make_index_sequence<Rule<V>::states.size>());
-    kernels.measure = measure < Rule, V, writes ? decay : without_shrinking(decay) > ;
+    constexpr Decay of_measure = writes ? decay : without_shrinking(decay);
+    kernels.measure = measure<Rule, V, of_measure>;
   }
   if constexpr (Updates<Rule<V>>::value) kernels.update = update<Rule, V, decay>;
   return kernels;

@@ -54,7 +54,6 @@ Plan::Plan(std::vector<Tensor> all, int group_count) : tensors(std::move(all)), 
   own_.reserve(tensors.size());
   jobs_.reserve(tensors.size());
   group_sums_.resize(group_count);
-  starts_.reserve(tensors.size());
 }
 
 void Plan::bind(std::size_t i, int rule, std::int64_t rows, std::int64_t columns) {
@@ -110,7 +109,7 @@ Plan::Shared Plan::shared_of(int group, int rule, std::int64_t t, const Carried&
   const RuleSchema& schema = rule_schemas()[rule];
   Shared shared{group, rule, t, before, before, {}};
   shared.coefficients.gradient_scale = g.maximize ? -1 : 1;
-  shared.coefficients.decay = decay_coefficient(g, schema);
+  shared.coefficients.decay_coefficient = decay_coefficient(g, schema);
   schema.prepare(g.hyper.data(), double(t), shared.after.data(), shared.coefficients.rule);
   return shared;
 }
@@ -130,13 +129,12 @@ std::int64_t Plan::prepare(const Extras& extras) {
   shared_.clear();
   own_.clear();
   jobs_.clear();
-  starts_.clear();
   total_ = 0;
   std::int64_t bytes = 0;
   for (const Tensor& tensor : tensors) {
     if (!tensor.arrays.gradient && !tensor.rows) continue;  // the values of no rows may be nowhere
     const Group& group = groups[tensor.group];
-    const std::int64_t t = *tensor.step + 1;
+    const std::int64_t t = *tensor.step_count + 1;
     Carried carried{};
     for (int k = 0; k < max_carried && tensor.carried[k]; ++k) carried[k] = *tensor.carried[k];
     if (shared_.empty() || shared_.back().group != tensor.group || shared_.back().rule != tensor.rule ||
@@ -144,12 +142,11 @@ std::int64_t Plan::prepare(const Extras& extras) {
       shared_.push_back(shared_of(tensor.group, tensor.rule, t, carried));
     const Shared& shared = shared_.back();
     const RuleSchema& rule = rules[tensor.rule];
-    if (rule.decide) own_.push_back(shared.coefficients);
+    Coefficients* const own = rule.decide ? &own_.emplace_back(shared.coefficients) : nullptr;
     const RuleKernels& kernels = table.kernels_of(tensor.rule, group.decay, tensor.dtype);
     const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;
-    jobs_.push_back({&kernels, &tensor, size, rule.decide ? &own_.back() : &shared.coefficients, shared.after});
+    jobs_.push_back({&kernels, &tensor, total_, size, own ? own : &shared.coefficients, own, shared.after});
     if (jobs_.size() == 1 || jobs_[jobs_.size() - 2].kernels != &kernels) add_phases(kernels);
-    starts_.push_back(total_);
     total_ += size;
     const int arrays = 2 + int(rule.states.size());
     bytes += size * arrays * item_size(tensor.dtype);
@@ -177,7 +174,7 @@ void Plan::run() {
   }
   if (present_.update) run(&RuleKernels::update);
   for (const Job& job : jobs_) {
-    *job.tensor->step += 1;
+    *job.tensor->step_count += 1;
     for (int k = 0; k < max_carried && job.tensor->carried[k]; ++k) *job.tensor->carried[k] = job.after[k];
   }
 }
@@ -193,13 +190,12 @@ void Plan::decide() {
   std::fill(group_sums_.begin(), group_sums_.end(), SumPair{0, 0});
   for (const Job& job : jobs_)
     if (rules[job.tensor->rule].sums_over_group) add(group_sums_[job.tensor->group], total_of(*job.tensor));
-  auto own = own_.begin();
   for (Job& job : jobs_) {
+    if (!job.own) continue;
     const Tensor& tensor = *job.tensor;
     const RuleSchema& rule = rules[tensor.rule];
-    if (!rule.decide) continue;
     const SumPair sums = rule.sums_over_group ? group_sums_[tensor.group] : total_of(tensor);
-    rule.decide(sums, double(tensor.size), job.after.data(), (own++)->rule);
+    rule.decide(sums, double(tensor.size), job.after.data(), job.own->rule);
   }
 }
 
@@ -227,12 +223,13 @@ void Plan::find_norm() {
 template <class Work>
 void Plan::each_part(std::int64_t block, const Work& work) const {
   threads::run_in_parts(total_, elements_per_part, share_, [&](std::int64_t part_begin, std::int64_t part_end) {
-    auto index = std::size_t(std::upper_bound(starts_.begin(), starts_.end(), part_begin) - starts_.begin());
-    for (index -= index > 0; index < jobs_.size() && starts_[index] < part_end; ++index) {
-      const Job& job = jobs_[index];
+    const auto after = std::upper_bound(jobs_.begin(), jobs_.end(), part_begin,
+                                        [](std::int64_t at, const Job& job) { return at < job.start; });
+    for (auto next = after - (after != jobs_.begin()); next != jobs_.end() && next->start < part_end; ++next) {
+      const Job& job = *next;
       const std::int64_t multiple = block > 0 ? block : job.tensor->block;
       const auto boundary = [&](std::int64_t position) {
-        const std::int64_t local = position - starts_[index];
+        const std::int64_t local = position - job.start;
         if (local <= 0) return std::int64_t(0);
         if (local >= job.size) return job.size;
         return local / multiple * multiple;

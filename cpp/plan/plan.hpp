@@ -24,7 +24,7 @@ class Plan {
   struct Tensor {
     Arrays arrays{};                             // a null gradient, without rows, leaves the tensor alone
     std::array<double*, max_carried> carried{};  // in the rule's order; null where it has no more
-    std::int64_t* step = nullptr;                // how many there have been
+    std::int64_t* step_count = nullptr;          // how many there have been
     std::optional<Rows> rows;                    // which the gradient has values for, where these are not all
     std::int64_t size = 0;
     Dtype dtype = Dtype::float32;
@@ -93,8 +93,9 @@ class Plan {
   struct Job {
     const RuleKernels* kernels;
     const Tensor* tensor;
-    std::int64_t size;                 // how many elements are updated
-    const Coefficients* coefficients;  // shared, or where sums decide about them, its own
+    std::int64_t start, size;          // of its elements in the run of all that are updated
+    const Coefficients* coefficients;  // shared, or its own
+    Coefficients* own;                 // where sums decide about them
     Carried after;
     std::int64_t first_square = 0;  // where the sums of its blocks begin
   };
@@ -117,8 +118,7 @@ class Plan {
   std::vector<Coefficients> own_;
   std::vector<SumPair> sums_;  // of all blocks of all tensors whose rules take sums
   std::vector<SumPair> group_sums_;
-  std::vector<SumPair> squares_;      // of all blocks of all jobs, for the norm
-  std::vector<std::int64_t> starts_;  // of each job in the run of all elements
+  std::vector<SumPair> squares_;  // of all blocks of all jobs, for the norm
   bool sums_are_placed_ = false;
   RuleKernels present_{};  // a kernel of each phase that some job has
   std::int64_t total_ = 0;

@@ -36,7 +36,7 @@ struct Adafactor {
     return terms(p, scaled(g, v));
   }
 
-  void decide(SumPair sums, double n, double* /*values*/) {
+  void decide(SumPair sums, double n, double* /*carried*/) {
     step_size *= max_(std::sqrt(sums.first / n), eps2) / max_(std::sqrt(sums.second / n) / d, 1.);
   }
 

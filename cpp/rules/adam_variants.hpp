@@ -33,14 +33,14 @@ struct Adamax : Means<V> {
 template <class V>
 struct NAdam : Adam<V> {
   static constexpr const char* name = "nadam";
-  static constexpr auto carried = names("mu_product");
+  static constexpr auto carries = names("mu_product");
   RAVINE_HYPER(lr, beta1, beta2, eps, momentum_decay);
   V gradient_step_size;
 
-  static NAdam prepare(const Hyper& h, double t, double* values) {
+  static NAdam prepare(const Hyper& h, double t, double* carried) {
     const auto mu = [&](double at) { return h.beta1 * (1 - 0.5 * std::pow(0.96, at * h.momentum_decay)); };
-    const double product = (t == 1 ? 1 : values[0]) * mu(t);
-    values[0] = product;
+    const double product = (t == 1 ? 1 : carried[0]) * mu(t);
+    carried[0] = product;
     NAdam rule{Adam<V>::prepare(h, t, 0), h.lr * (1 - mu(t)) / (1 - product)};
     rule.step_size = h.lr * mu(t + 1) / (1 - product * mu(t + 1));
     return rule;

@@ -16,16 +16,16 @@ template <class V>
 struct Asgd {
   static constexpr const char* name = "asgd";
   static constexpr auto states = ravine::states("ax");
-  static constexpr auto carried = names("eta", "mu");
+  static constexpr auto carries = names("eta", "mu");
   static constexpr Decays decays = coupled_decay;
   RAVINE_HYPER(lr, lambd, alpha, t0);
   V eta, shrink, kept, added;
 
-  static Asgd prepare(const Hyper& h, double t, double* values) {
-    const double eta = t == 1 ? h.lr : values[0];
-    const double mu = t == 1 ? 1 : values[1];
-    values[0] = h.lr / std::pow(1 + h.lambd * h.lr * t, h.alpha);
-    values[1] = 1 / max_(1., t - h.t0);
+  static Asgd prepare(const Hyper& h, double t, double* carried) {
+    const double eta = t == 1 ? h.lr : carried[0];
+    const double mu = t == 1 ? 1 : carried[1];
+    carried[0] = h.lr / std::pow(1 + h.lambd * h.lr * t, h.alpha);
+    carried[1] = 1 / max_(1., t - h.t0);
     return {eta, h.lambd * eta, 1 - mu, mu};
   }
 
@@ -59,14 +59,14 @@ struct ScheduleFree {
   V lr, c, y_step, first;
 
   template <class Hyper>
-  static ScheduleFree prepare(const Hyper& h, double t, double beta, double* values) {
+  static ScheduleFree prepare(const Hyper& h, double t, double beta, double* carried) {
     const double lr = t < h.warmup_steps ? h.lr * (t / h.warmup_steps) : h.lr;
-    const double lr_max = t == 1 ? lr : max_(lr, values[1]);
+    const double lr_max = t == 1 ? lr : max_(lr, carried[1]);
     const double weight = std::pow(t, h.r) * std::pow(lr_max, h.weight_lr_power);
-    const double sum = t == 1 ? weight : values[0] + weight;
+    const double sum = t == 1 ? weight : carried[0] + weight;
     const double c = sum == 0 ? 0 : weight / sum;
-    values[0] = sum;
-    values[1] = lr_max;
+    carried[0] = sum;
+    carried[1] = lr_max;
     return {lr, c, lr * (1 - beta * (1 - c)), t == 1 ? 1. : 0.};
   }
 
@@ -83,12 +83,12 @@ template <class V>
 struct SgdScheduleFree : ScheduleFree<V> {
   static constexpr const char* name = "sgd_schedule_free";
   static constexpr auto states = ravine::states("z");
-  static constexpr auto carried = names("weight_sum", "lr_max");
+  static constexpr auto carries = names("weight_sum", "lr_max");
   static constexpr Decays decays = coupled_decay;
   RAVINE_HYPER(lr, momentum, warmup_steps, r, weight_lr_power);
 
-  static SgdScheduleFree prepare(const Hyper& h, double t, double* values) {
-    return {ScheduleFree<V>::prepare(h, t, h.momentum, values)};
+  static SgdScheduleFree prepare(const Hyper& h, double t, double* carried) {
+    return {ScheduleFree<V>::prepare(h, t, h.momentum, carried)};
   }
 
   void operator()(V& p, V g, V& z) const { this->move(p, g, z); }
@@ -100,14 +100,14 @@ template <class V>
 struct AdamWScheduleFree : ScheduleFree<V> {
   static constexpr const char* name = "adamw_schedule_free";
   static constexpr auto states = ravine::states("z", "exp_avg_sq");
-  static constexpr auto carried = names("weight_sum", "lr_max");
+  static constexpr auto carries = names("weight_sum", "lr_max");
   static constexpr Decays decays = no_decay;
   RAVINE_HYPER(lr, beta1, beta2, eps, weight_decay, warmup_steps, r, weight_lr_power);
   Adam<V> adam;
   V decay;
 
-  static AdamWScheduleFree prepare(const Hyper& h, double t, double* values) {
-    return {ScheduleFree<V>::prepare(h, t, h.beta1, values), Adam<V>::prepare(h, t, 0), h.weight_decay};
+  static AdamWScheduleFree prepare(const Hyper& h, double t, double* carried) {
+    return {ScheduleFree<V>::prepare(h, t, h.beta1, carried), Adam<V>::prepare(h, t, 0), h.weight_decay};
   }
 
   void operator()(V& p, V g, V& z, V& v) const {

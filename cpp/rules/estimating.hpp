@@ -17,15 +17,15 @@ template <class V>
 struct Prodigy : Means<V> {
   static constexpr const char* name = "prodigy";
   static constexpr auto states = ravine::states("exp_avg", "exp_avg_sq", "s", "p0");
-  static constexpr auto carried = names("d", "d_numerator");
+  static constexpr auto carries = names("d", "d_numerator");
   static constexpr bool sums_over_group = true;
   static constexpr Decays decays = no_decay;
   RAVINE_HYPER(lr, beta1, beta2, beta3, eps, weight_decay, safeguard_warmup, d0, d_coef);
   V d, weight, sum_weight, beta3, step_size, eps, decay, d_coef, first;
 
-  static Prodigy prepare(const Hyper& h, double t, double* values) {
-    const double d = values[0] > 0 ? values[0] : h.d0;
-    values[0] = d;
+  static Prodigy prepare(const Hyper& h, double t, double* carried) {
+    const double d = carried[0] > 0 ? carried[0] : h.d0;
+    carried[0] = d;
     const double step_size = h.lr * d * std::sqrt(1 - std::pow(h.beta2, t)) / (1 - std::pow(h.beta1, t));
     const double weight = step_size * d / h.d0;
     return {Means<V>::prepare(h),
@@ -48,10 +48,10 @@ struct Prodigy : Means<V> {
     return {double(weight * g) * double(o - p), double(abs_(s))};
   }
 
-  void decide(SumPair sums, double /*n*/, double* values) {
-    values[1] = beta3 * values[1] + sums.first;
-    if (sums.second > 0) values[0] = max_(d_coef * values[1] / sums.second, values[0]);
-    eps *= values[0];
+  void decide(SumPair sums, double /*n*/, double* carried) {
+    carried[1] = beta3 * carried[1] + sums.first;
+    if (sums.second > 0) carried[0] = max_(d_coef * carried[1] / sums.second, carried[0]);
+    eps *= carried[0];
   }
 
   void operator()(V& p, V /*g*/, V m, V v, V /*s*/, V /*o*/) const {
@@ -68,14 +68,14 @@ template <class V>
 struct Swats {
   static constexpr const char* name = "swats";
   static constexpr auto states = Adam<V>::states;
-  static constexpr auto carried = names("gamma_avg", "gamma_weight", "rate");
+  static constexpr auto carries = names("gamma_avg", "gamma_weight", "rate");
   static constexpr bool sums_over_group = true;
   static constexpr Decays decays = coupled_decay;
   RAVINE_HYPER(lr, beta1, beta2, eps, tolerance);
   Adam<V> adam;
   V tolerance;
 
-  static Swats prepare(const Hyper& h, double t, double* /*values*/) {
+  static Swats prepare(const Hyper& h, double t, double* /*carried*/) {
     return {Adam<V>::prepare(h, t, 0), h.tolerance};
   }
 
@@ -86,14 +86,14 @@ struct Swats {
     return {double(u) * double(u), double(u) * double(g)};
   }
 
-  void decide(SumPair sums, double /*n*/, double* values) {
+  void decide(SumPair sums, double /*n*/, double* carried) {
     if (!(sums.second > 0)) return;
-    const bool first = values[1] == 0;
+    const bool first = carried[1] == 0;
     const double gamma = sums.first / sums.second;
-    values[0] = adam.beta2 * values[0] + adam.one_minus_beta2 * gamma;
-    values[1] = adam.beta2 * values[1] + adam.one_minus_beta2;
-    const double mean = values[0] / values[1];
-    if (!first && std::abs(mean - gamma) < tolerance) values[2] = mean;
+    carried[0] = adam.beta2 * carried[0] + adam.one_minus_beta2 * gamma;
+    carried[1] = adam.beta2 * carried[1] + adam.one_minus_beta2;
+    const double mean = carried[0] / carried[1];
+    if (!first && std::abs(mean - gamma) < tolerance) carried[2] = mean;
   }
 };
 

@@ -1,6 +1,7 @@
 #include "rules/registry.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace ravine {
 
@@ -59,13 +60,11 @@ const std::vector<RuleSchema>& rule_schemas() {
   return schemas;
 }
 
-const std::vector<int>& family_sizes() {
-  static const std::vector<int> sizes = [] {
-    std::vector<int> all;
-    for (const FamilyDeclaration& family : families()) all.push_back(family.count);
-    return all;
-  }();
-  return sizes;
+int rule_called(const std::string& name) {
+  const auto& rules = rule_schemas();
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    if (name == rules[i].name) return int(i);
+  throw std::invalid_argument("no rule is called '" + name + "'");
 }
 
 }  // namespace ravine

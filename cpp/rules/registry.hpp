@@ -23,7 +23,7 @@ struct RuleSchema {
 // In the order of families.def.
 const std::vector<RuleSchema>& rule_schemas();
 
-// The number of rules in each family.
-const std::vector<int>& family_sizes();
+// The position of a rule among them. Throws std::invalid_argument where there is none of that name.
+int rule_called(const std::string& name);
 
 }  // namespace ravine

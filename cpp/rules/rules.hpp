@@ -1,20 +1,20 @@
 // What an update rule is; families.def lists all of them. A rule is a struct of coefficients over a value type V:
 //   name           what Python calls it
-//   states         the arrays it keeps beside each parameter: one value an element, one_a_row, one_a_column; or
-//   scratch,
-//                  of which nothing is kept from step to step
+//   states         the arrays it keeps beside each parameter: one value an element, one_a_row or one_a_column; or
+//                  scratch, of which nothing is kept from step to step
 //   decays         the weight decays that it may be combined with
 //   RAVINE_HYPER   the names of its hyper-parameters
 //   prepare        its coefficients in double, from the hyper-parameters and the step number t = 1, 2, ...
 //   operator()     the update of one element: parameter, gradient, states in their order
 //   sparse         true where an element without a gradient stays as it is, states and all, so that whole rows can be
 //                  left out; not mentioned otherwise
+//   is_factored    true where it keeps one_a_row and one_a_column: the loop is loop/factored.hpp's
 // Only + - * / sqrt_ abs_, comparisons and choices are used, each exact or exactly rounded, so that every instruction
 // set computes the same bits. All coefficients are of type V.
 //
 // What follows from t and the hyper-parameters of this step alone needs no memory. A rule whose coefficients depend on
 // those of earlier steps, which may have been others, names the numbers that it carries from step to step:
-//   carried        what Python calls them; a double each, for each parameter
+//   carries        what Python calls them; a double each, for each parameter
 // and its prepare takes them as a third argument, which holds what the last step left, and leaves what the next one
 // needs. At t = 1 there was no last step: prepare says what they start from.
 //
@@ -84,11 +84,16 @@ struct CarriedBy {
   static constexpr auto names = ravine::names();
 };
 template <class Rule>
-struct CarriedBy<Rule, std::void_t<decltype(Rule::carried)>> {
-  static constexpr auto names = Rule::carried;
+struct CarriedBy<Rule, std::void_t<decltype(Rule::carries)>> {
+  static constexpr auto names = Rule::carries;
 };
 
 // --- what a rule must be
+
+template <class Hyper, class = void>
+struct HasLr : std::false_type {};
+template <class Hyper>
+struct HasLr<Hyper, std::void_t<decltype(Hyper::lr)>> : std::true_type {};
 
 // Becomes a V and nothing else.
 template <class V>
@@ -117,6 +122,8 @@ constexpr void check_rule() {
                     IsMadeOf<Rule<V>, V, std::make_integer_sequence<int, sizeof(Rule<V>) / sizeof(V)>>::value,
                 "every coefficient of a rule is a V");
   static_assert(sizeof(typename Rule<V>::Hyper) % sizeof(double) == 0, "hyper-parameters are declared by RAVINE_HYPER");
+  static_assert(!Rule<V>::decays.decoupled || HasLr<typename Rule<V>::Hyper>::value,
+                "decoupled weight decay is in units of the hyper-parameter lr");
   static_assert(Updates<Rule<V>>::value || Measures<Rule<V>>::value, "a rule has operator() or measure");
   static_assert(has_states_of<Rule<V>>(StateKind::scratch) == Proposes<Rule<V>>::value,
                 "scratch is what propose writes to");

@@ -1,6 +1,8 @@
 // What a rule declares beside its formula. rules.hpp tells what each of it means.
 #pragma once
 
+#include "kernel.hpp"
+
 namespace ravine {
 
 // How many elements a state array has: one for each element, row or column of its parameter. Scratch is as large as the
@@ -39,6 +41,10 @@ constexpr List<const char*, int(sizeof...(Names))> names(Names... items) {
 // The weight decays that a rule may be combined with.
 struct Decays {
   bool coupled = false, decoupled = false;
+
+  constexpr bool has(Decay decay) const {
+    return decay == Decay::none || (decay == Decay::coupled ? coupled : decoupled);
+  }
 };
 
 constexpr Decays no_decay{false, false};

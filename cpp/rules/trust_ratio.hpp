@@ -33,7 +33,7 @@ struct Lars {
 
   SumPair measure(V p, V g, V /*b*/) const { return squares(p, g); }
 
-  void decide(SumPair sums, double /*n*/, double* /*values*/) { lr *= trust_ratio(sums, trust_coefficient, eps); }
+  void decide(SumPair sums, double /*n*/, double* /*carried*/) { lr *= trust_ratio(sums, trust_coefficient, eps); }
 
   void operator()(V& p, V g, V& b) const {
     b = momentum * b + lr * g;
@@ -78,7 +78,7 @@ struct Lamb : Adam<V> {
     return squares(p, direction(p, m, v));
   }
 
-  void decide(SumPair sums, double /*n*/, double* /*values*/) { lr *= trust_ratio(sums, 1, 0); }
+  void decide(SumPair sums, double /*n*/, double* /*carried*/) { lr *= trust_ratio(sums, 1, 0); }
 
   void operator()(V& p, V /*g*/, V m, V v) const { p -= lr * direction(p, m, v); }
 };

@@ -131,28 +131,11 @@ class Numbers:
         return result
 
 
-def _in_order(where: str, limits: Sequence[Any]) -> None:
-    if limits[0] > limits[1]:
-        raise ValueError(f"{where}={limits!r}; expected the lower limit first.")
-
-
 pair_of_betas = Numbers({"beta1": decay_rate, "beta2": decay_rate}, "a pair of decay rates such as (0.9, 0.999)")
 averaging_betas = replace(pair_of_betas, ranges={"beta1": proper_fraction, "beta2": decay_rate})
 three_betas = Numbers(
     {"beta1": decay_rate, "beta2": decay_rate, "beta3": decay_rate}, "three decay rates such as (0.9, 0.999, 0.9999)"
 )
-pair_of_etas = Numbers(
-    {
-        "eta_minus": proper_fraction,
-        "eta_plus": Range("a number above 1", low=1, low_open=True, expected_type="a finite number"),
-    },
-    "a pair of factors such as (0.5, 1.2)",
-)
-limits = Numbers(
-    {"step_min": non_negative, "step_max": non_negative}, "a pair of limits such as (1e-6, 50)", together=_in_order
-)
-epsilons = Numbers({"eps1": none_or(non_negative, -1.0), "eps2": non_negative}, "a pair such as (None, 1e-3)")
-coefficients = Numbers({"a": finite, "b": finite, "c": finite}, "three numbers such as (3.4445, -4.775, 2.0315)")
 
 
 def is_number(value: object) -> bool:
@@ -185,8 +168,8 @@ def increasing(where: str, value: Any) -> list[int]:
     """A list of counts of steps, each greater than the one before."""
     if not isinstance(value, list | tuple):
         raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected a list of steps.")
-    one_or_more = at_least(1)
-    result = [one_or_more(f"{where}[{i}]", step) for i, step in enumerate(value)]
+    from_one = at_least(1)
+    result = [from_one(f"{where}[{i}]", step) for i, step in enumerate(value)]
     if any(later <= earlier for earlier, later in pairwise(result)):
         raise ValueError(f"{where}={value!r}; expected each to be greater than the one before.")
     return result

@@ -14,6 +14,7 @@ import inspect
 import json
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,9 @@ def last(case, config, p, lr, grads, steps):
 
 def main():
     for name, expected in VERSIONS.items():
-        assert version(name).split("+")[0] == expected, (name, version(name))
+        found = version(name).split("+")[0] if find_spec(name) else "not installed"
+        if found != expected:
+            raise SystemExit(f"{name} is {found}; expected {expected}: pip install '.[oracles]'")
     start, grads = problem()
     for case in CASES:
         if sys.argv[1:] and case.name not in sys.argv[1:]:

@@ -95,8 +95,7 @@ class RuleOptimizer(GroupedOptimizer):
         gradients = grads if self._takes_lists and type(grads) is list else self._parameters.gradients(grads)
         if not plan.step(gradients, self.param_groups):
             self._plan = None  # until it is complete again: what is interrupted in between begins anew
-            for index, group in enumerate(self.param_groups):
-                self._set_group(plan, self._bound, index, group)
+            self._set_groups(plan)
             self._plan = plan
             plan.step(gradients)
         self._has_stepped = True
@@ -111,11 +110,9 @@ class RuleOptimizer(GroupedOptimizer):
 
     def _make_plan(self) -> _core.Plan:
         plan = self._new_plan()
-        bound = [""] * len(self.param_groups)
-        for index, group in enumerate(self.param_groups):
-            self._set_group(plan, bound, index, group)
+        self._bound = [""] * len(self.param_groups)
+        self._set_groups(plan)
         self._takes_lists = self._parameters.takes_lists
-        self._bound = bound
         self._plan = plan
         return plan
 
@@ -124,16 +121,18 @@ class RuleOptimizer(GroupedOptimizer):
             record.pinned.check_unchanged()
         return _core.Plan(self._owner, [(record.pinned, record.group, record.step) for record in self._records])
 
-    def _set_group(self, plan: _core.Plan, bound: list[str], index: int, group: Group) -> None:
-        """Check a group's hyper-parameters and give them to the plan, and its rule where they changed that."""
-        hyper = self._checked(group, index)
-        rule = self._rule(hyper)
-        plan.set_group(index, self._binding(rule), hyper)
-        if rule.name != bound[index]:
+    def _set_groups(self, plan: _core.Plan) -> None:
+        """Check the hyper-parameters of each group and give them to the plan, and the rule where they changed that."""
+        for index, group in enumerate(self.param_groups):
+            hyper = self._checked(group, index)
+            rule = self._rule(hyper)
+            plan.set_group(index, self._binding(rule), hyper)
+            if rule.name == self._bound[index]:
+                continue
             for i in self._parameters.positions(index):
                 name = self._rule_of(self._records[i].array, rule.name)
                 plan.bind(i, name, self._states_for(i, name, hyper), self._carried_for(i, name))
-            bound[index] = rule.name
+            self._bound[index] = rule.name
 
     def _binding(self, rule: Rule) -> _core.Binding:
         """Return where the hyper-parameters of a rule are found in a group."""
@@ -145,6 +144,8 @@ class RuleOptimizer(GroupedOptimizer):
     def _new_binding(self, rule: Rule) -> _core.Binding:
         if rule.name not in _SCHEMAS:
             raise ValueError(f"{self._owner}: no rule is called {rule.name!r}; there are {', '.join(_SCHEMAS)}.")
+        if rule.name not in self._rules:
+            raise ValueError(f"{self._owner}: its rule {rule.name!r} is not among its _rules {self._rules}; add it.")
         schema = _SCHEMAS[rule.name]
         keys: dict[str, Range | tuple[Range, ...] | None] = {}
         found: dict[str, str | tuple[str, int]] = {}

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ravine._hyper import epsilons, flag, non_negative, non_positive, one_or_more
+from ravine._hyper import Numbers, flag, non_negative, non_positive, none_or, one_or_more
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 Array = np.ndarray[Any, Any]
+
+# None stands for the dtype's own epsilon.
+_EPSILONS = Numbers({"eps1": none_or(non_negative, -1.0), "eps2": non_negative}, "a pair such as (None, 1e-3)")
 
 
 class Adafactor(RuleOptimizer):
@@ -48,7 +51,7 @@ class Adafactor(RuleOptimizer):
     _checks = {
         "lr": non_negative,
         "beta2_decay": non_positive,
-        "eps": epsilons,
+        "eps": _EPSILONS,
         "d": one_or_more,
         "weight_decay": non_negative,
         "maximize": flag,

@@ -7,9 +7,9 @@ from typing import Any
 
 from ravine._hyper import increasing, whole
 from ravine.optim._followers import Follower, Followers
+from ravine.optim._handoff_stages import check_shared, check_takes_over, checked_stages, groups_differ, read_stages
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
-from ravine.optim._stages import check_shared, check_takes_over, checked_stages, groups_differ, read_stages
 from ravine.optim.optimizer import Optimizer
 from ravine.optim.schedule_free import ScheduleFree
 
@@ -159,19 +159,20 @@ class Handoff(Optimizer):
             TypeError, ValueError: there is no such stage, or it cannot begin; nothing has changed.
             RuntimeError: this optimizer is in the middle of a step.
         """
-        if self._busy.locked():
-            raise RuntimeError("Handoff.switch: this optimizer is in the middle of a step. Switch between steps.")
-        with self._busy:
-            target = self._stage + 1 if stage is None else whole("Handoff.switch: stage", stage)
-            if target >= len(self.optimizers):
-                asked = "there is no next stage" if stage is None else f"stage={stage!r}"
-                raise ValueError(
-                    f"Handoff.switch: {asked}; the stages are 0 to {len(self.optimizers) - 1}, and {self._stage} is at "
-                    "work."
-                )
-            if target != self._stage:
-                self._check_stage("switch", target)
-                self._hand_over(target)
+        message = "Handoff.switch: this optimizer is in the middle of a step. Switch between steps."
+        self._alone(message, lambda: self._switch(stage))
+
+    def _switch(self, stage: int | None) -> None:
+        target = self._stage + 1 if stage is None else whole("Handoff.switch: stage", stage)
+        if target >= len(self.optimizers):
+            asked = "there is no next stage" if stage is None else f"stage={stage!r}"
+            raise ValueError(
+                f"Handoff.switch: {asked}; the stages are 0 to {len(self.optimizers) - 1}, and {self._stage} is at "
+                "work."
+            )
+        if target != self._stage:
+            self._check_stage("switch", target)
+            self._hand_over(target)
 
     def _check_stage(self, where: str, stage: int) -> None:
         """Raise where a stage cannot take over from the one at work."""

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ravine import _core
-from ravine._hyper import coefficients, flag, non_negative, one_of, positive, unit, whole
+from ravine._hyper import Numbers, finite, flag, non_negative, one_of, positive, unit, whole
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 Array = np.ndarray[Any, Any]
+
+_COEFFICIENTS = Numbers({"a": finite, "b": finite, "c": finite}, "three numbers such as (3.4445, -4.775, 2.0315)")
 
 
 class Muon(RuleOptimizer):
@@ -54,7 +56,7 @@ class Muon(RuleOptimizer):
         "weight_decay": non_negative,
         "momentum": unit,
         "nesterov": flag,
-        "ns_coefficients": coefficients,
+        "ns_coefficients": _COEFFICIENTS,
         "eps": positive,
         "ns_steps": whole,
         "adjust_lr_fn": one_of(None, "original", "match_rms_adamw"),

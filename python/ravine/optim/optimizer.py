@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -50,7 +49,7 @@ class Optimizer:
 
     def _make_transient(self) -> None:
         """Make what is neither copied nor pickled."""
-        self._busy = threading.Lock()
+        self._idle = {0: None}  # empty while something is done that must not be done twice at once
         self._pre_step, self._post_step = Hooks(), Hooks()
         self._pre_save, self._post_save = Hooks(), Hooks()
         self._pre_load, self._post_load = Hooks(), Hooks()
@@ -100,15 +99,31 @@ class Optimizer:
                 are as they were.
             RuntimeError: this optimizer is in the middle of a step (in another thread, or around a hook or closure).
         """
-        if self._busy.locked():
+        try:
+            del self._idle[0]
+        except KeyError:
             raise RuntimeError(
                 f"{self._owner}.step: this optimizer is in the middle of a step. Do not call step() from its own hooks "
                 "or closure, and give each thread an optimizer of its own."
-            )
-        with self._busy:  # between an acquire() and its try an interruption would leave it locked
+            ) from None
+        # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
+        try:
             if self._pre_step or self._post_step:
                 return self._step_between_hooks(grads, closure)
             return self._step(grads, closure)
+        finally:
+            self._idle[0] = None
+
+    def _alone(self, message: str, act: Callable[[], None]) -> None:
+        """Do something as a step is done: not in the middle of one, which the message tells."""
+        try:
+            del self._idle[0]
+        except KeyError:
+            raise RuntimeError(message) from None
+        try:
+            act()
+        finally:
+            self._idle[0] = None
 
     def _step_between_hooks(self, *args: Any) -> Any:
         kwargs: dict[str, Any] = {}

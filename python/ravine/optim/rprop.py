@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ravine._hyper import flag, limits, non_negative, pair_of_etas
+from ravine._hyper import Numbers, Range, flag, non_negative, proper_fraction
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
+
+
+def _check_order(where: str, limits: Sequence[Any]) -> None:
+    if limits[0] > limits[1]:
+        raise ValueError(f"{where}={limits!r}; expected the lower limit first.")
+
+
+_ETAS = Numbers(
+    {
+        "eta_minus": proper_fraction,
+        "eta_plus": Range("a number above 1", low=1, low_open=True, expected_type="a finite number"),
+    },
+    "a pair of factors such as (0.5, 1.2)",
+)
+_STEP_SIZES = Numbers(
+    {"step_min": non_negative, "step_max": non_negative}, "a pair of limits such as (1e-6, 50)", together=_check_order
+)
 
 
 class Rprop(RuleOptimizer):
@@ -33,7 +50,7 @@ class Rprop(RuleOptimizer):
     State: "step", "prev" (g'), "step_size" (s).
     """
 
-    _checks = {"lr": non_negative, "etas": pair_of_etas, "step_sizes": limits, "maximize": flag}
+    _checks = {"lr": non_negative, "etas": _ETAS, "step_sizes": _STEP_SIZES, "maximize": flag}
     _rules = ("rprop",)
     _switches = ("step_sizes",)
 

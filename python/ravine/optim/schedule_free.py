@@ -30,7 +30,7 @@ class ScheduleFree(RuleOptimizer):
         Raises:
             RuntimeError: this optimizer is in the middle of a step.
         """
-        self._turn(True)
+        self._alone(self._between_steps(), lambda: self._turn(True))
 
     def eval(self) -> None:
         """Turn the parameters into x, the average that the training is for; nothing happens where they are.
@@ -38,28 +38,26 @@ class ScheduleFree(RuleOptimizer):
         Raises:
             RuntimeError: this optimizer is in the middle of a step.
         """
-        self._turn(False)
+        self._alone(self._between_steps(), lambda: self._turn(False))
+
+    def _between_steps(self) -> str:
+        return f"{self._owner}: this optimizer is in the middle of a step. Call train() and eval() between steps."
 
     def _turn(self, train: bool) -> None:
-        if self._busy.locked():
-            raise RuntimeError(
-                f"{self._owner}: this optimizer is in the middle of a step. Call train() and eval() between steps."
-            )
-        with self._busy:
-            self._parameters.check_data()
-            plan = _core.Plan(self._owner, [(r.pinned, r.group, np.zeros((), np.int64)) for r in self._records])
-            targets: list[Any] = [None] * len(self._records)
-            for index, group in enumerate(self.param_groups):
-                beta = self._beta(self._checked(group, index))
-                weight = 1 - beta if train else 1 - 1 / beta
-                plan.set_group(index, _core.Binding(self._owner, "lerp", "none", {"weight": weight}, {}, ()), {})
-                for i in self._parameters.positions(index):
-                    plan.bind(i, "lerp", {}, {})
-                    if group["train_mode"] != train and self._records[i].step > 0:
-                        targets[i] = self._records[i].states["z"]
-            plan.step(targets)
-            for group in self.param_groups:
-                group["train_mode"] = train
+        self._parameters.check_data()
+        plan = _core.Plan(self._owner, [(r.pinned, r.group, np.zeros((), np.int64)) for r in self._records])
+        targets: list[Any] = [None] * len(self._records)
+        for index, group in enumerate(self.param_groups):
+            beta = self._beta(self._checked(group, index))
+            weight = 1 - beta if train else 1 - 1 / beta
+            plan.set_group(index, _core.Binding(self._owner, "lerp", "none", {"weight": weight}, {}, ()), {})
+            for i in self._parameters.positions(index):
+                plan.bind(i, "lerp", {}, {})
+                if group["train_mode"] != train and self._records[i].step > 0:
+                    targets[i] = self._records[i].states["z"]
+        plan.step(targets)
+        for group in self.param_groups:
+            group["train_mode"] = train
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
         for index, group in enumerate(self.param_groups):

@@ -93,7 +93,7 @@ class LRScheduler(Standing):
         for group, lr in zip(groups, lrs):  # noqa: B905
             group["lr"] = lr
         self._t = t
-        self._expected = self._last_lr = self._record.values = lrs
+        self._expected = self._last_lr = self._written.values = lrs
         if self._overrides_arrive:
             self._arrive(t, lrs)
 
@@ -158,8 +158,8 @@ class LRScheduler(Standing):
         restore = self._loader(f"{type(self).__name__}.load_state_dict: ", state_dict)
         restore_groups = groups_loader(self.optimizer, state_dict)
         restore()
-        self._record.values = restore_groups()
-        self._record.stepped = self._t != 0
+        self._written.values = restore_groups()
+        self._written.stepped = self._t != 0
 
     def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
         """Check a saved state; return what takes it over, but for the groups."""

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from ravine._hyper import at_least, increasing, one_of, positive_unit, unit
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import FactorLR, power
-from ravine.optim.lr_scheduler._record import current_record
 from ravine.optim.lr_scheduler._recurrence import Recurrence
 from ravine.optim.lr_scheduler._target import initial_learning_rates, learning_rates
+from ravine.optim.lr_scheduler._written import current_written
 from ravine.optim.optimizer import Optimizer
 
 
@@ -68,7 +68,7 @@ class Composite(LRScheduler):
         """Begin at step t, from what the parts have begun from."""
         self.base_lrs = initial_learning_rates(self.optimizer)
         self._t = t
-        self._record = current_record(self.optimizer, self.base_lrs)
+        self._written = current_written(self.optimizer, self.base_lrs)
 
     def _continue(self, t: int) -> None:
         self._begin(t)

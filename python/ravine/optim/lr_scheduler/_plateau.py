@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from ravine._hyper import at_least, decay_rate, each, non_negative, one_of, optional
 from ravine.optim.lr_scheduler._base import LRScheduler
-from ravine.optim.lr_scheduler._record import current_record
 from ravine.optim.lr_scheduler._target import initial_learning_rates, learning_rates
+from ravine.optim.lr_scheduler._written import current_written
 from ravine.optim.optimizer import Optimizer
 
 
@@ -98,7 +98,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.base_lrs = initial_learning_rates(self.optimizer)
         self._t = 0
         self._expected = None
-        self._record = current_record(self.optimizer, self._last_lr)
+        self._written = current_written(self.optimizer, self._last_lr)
         self._reset()
 
     mode: str

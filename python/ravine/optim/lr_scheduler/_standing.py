@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ravine.optim.lr_scheduler._formula import Formula
-from ravine.optim.lr_scheduler._record import Record, beginning, current_record, new_record
 from ravine.optim.lr_scheduler._target import initial_learning_rates, learning_rates
+from ravine.optim.lr_scheduler._written import Written, beginning, current_written, new_written
 
 
 class Standing(Formula):
@@ -29,7 +29,7 @@ class Standing(Formula):
     _t: float  # where it stands
     _last_lr: list[float]  # what it set last
     _expected: list[float] | None  # what the groups hold unless somebody else changed them; None: not computed
-    _record: Record
+    _written: Written
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -74,7 +74,7 @@ class Standing(Formula):
         for group, lr, base in zip(self.optimizer.param_groups, found.initial, self.base_lrs, strict=True):
             fresh = "initial_lr" not in group
             group["initial_lr"] = base if self._replaces_initial_lr or fresh else lr
-        self._record = found.joined or new_record(self.optimizer, lrs)
+        self._written = found.joined or new_written(self.optimizer, lrs)
         self._set(0, closed, lrs)
 
     def _continue(self, t: int) -> None:
@@ -88,7 +88,7 @@ class Standing(Formula):
         else:
             closed = self.lr_at(t)
             lrs = self._merged(now, initial, closed, self._chainable_lr(now, t, t))
-        self._record = current_record(self.optimizer, lrs)
+        self._written = current_written(self.optimizer, lrs)
         self._set(t, closed, lrs)
 
     def _restart(self) -> None:
@@ -98,8 +98,8 @@ class Standing(Formula):
 
     def _rebind(self) -> None:
         """Go on where a Handoff has loaded which stage is at work."""
-        self._record = current_record(self.optimizer, learning_rates(self.optimizer))
-        self._record.stepped = self._record.stepped or self._t != 0
+        self._written = current_written(self.optimizer, learning_rates(self.optimizer))
+        self._written.stepped = self._written.stepped or self._t != 0
         self._expected = None
 
     # --- putting it at a step
@@ -123,10 +123,10 @@ class Standing(Formula):
         """Set the learning rates of step t to `lrs`; `closed` is what they would be had nobody else changed them."""
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=False):
             group["lr"] = lr
-        record = self._record
-        record.values = lrs
+        written = self._written
+        written.values = lrs
         if t != 0:
-            record.stepped = True
+            written.stepped = True
         self._stand_at(t, lrs)
         self._expected = closed
 

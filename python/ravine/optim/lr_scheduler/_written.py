@@ -10,17 +10,17 @@ from ravine.optim.lr_scheduler._target import KeyView, hand_overs, learning_rate
 from ravine.optim.optimizer import Optimizer
 
 
-class Record:
+class Written:
     """What schedules have written to one key of an optimizer's groups."""
 
     def __init__(self, values: list[float], hand_overs: int) -> None:
         self.values = values  # last, by whichever schedule
-        self.hand_overs = hand_overs  # of a Handoff, before this record began
+        self.hand_overs = hand_overs  # of a Handoff, before this began
         self.stepped = False  # whether any has stepped since the last that started anew
 
 
 # For each optimizer (each stage of a Handoff has its own) and each key of its groups.
-_RECORDS: weakref.WeakKeyDictionary[Optimizer, dict[str, Record]] = weakref.WeakKeyDictionary()
+_WRITTEN: weakref.WeakKeyDictionary[Optimizer, dict[str, Written]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Beginning:
 
     now: list[float]  # the learning rate of each group
     initial: list[float]  # the one that each is to start from
-    joined: Record | None  # of the schedules that it joins; None where it takes over
+    joined: Written | None  # of the schedules that it joins; None where it takes over
 
 
 def beginning(optimizer: Optimizer | KeyView) -> Beginning:
@@ -38,34 +38,34 @@ def beginning(optimizer: Optimizer | KeyView) -> Beginning:
     It joins schedules that have not stepped yet. Otherwise it takes over, from what was set by hand since the last of
     them wrote, or from "initial_lr".
     """
-    record = _find(optimizer)
-    joins = record is not None and not record.stepped and record.hand_overs == hand_overs(optimizer)
+    written = _find(optimizer)
+    joins = written is not None and not written.stepped and written.hand_overs == hand_overs(optimizer)
     now = learning_rates(optimizer)
     initial = []
     for i, (group, lr) in enumerate(zip(optimizer.param_groups, now, strict=True)):
-        by_hand = record is not None and record.values[i : i + 1] != [lr]
+        by_hand = written is not None and written.values[i : i + 1] != [lr]
         initial.append(float(group.get("initial_lr", lr)) if joins or not by_hand else lr)
-    return Beginning(now, initial, record if joins else None)
+    return Beginning(now, initial, written if joins else None)
 
 
-def new_record(optimizer: Optimizer | KeyView, values: list[float]) -> Record:
-    """Start the record anew."""
+def new_written(optimizer: Optimizer | KeyView, values: list[float]) -> Written:
+    """Forget what was written, but for these values."""
     owner, name = _owner_and_name(optimizer)
-    record = _RECORDS.setdefault(owner, {})[name] = Record(values, hand_overs(optimizer))
-    return record
+    written = _WRITTEN.setdefault(owner, {})[name] = Written(values, hand_overs(optimizer))
+    return written
 
 
-def current_record(optimizer: Optimizer | KeyView, values: list[float]) -> Record:
-    """Return the record, or start one where there is none since the last hand-over."""
-    record = _find(optimizer)
-    if record is None or record.hand_overs != hand_overs(optimizer):
-        return new_record(optimizer, values)
-    return record
+def current_written(optimizer: Optimizer | KeyView, values: list[float]) -> Written:
+    """Return what has been written, beginning with these values where nothing has been since the last hand-over."""
+    written = _find(optimizer)
+    if written is None or written.hand_overs != hand_overs(optimizer):
+        return new_written(optimizer, values)
+    return written
 
 
-def _find(optimizer: Optimizer | KeyView) -> Record | None:
+def _find(optimizer: Optimizer | KeyView) -> Written | None:
     owner, name = _owner_and_name(optimizer)
-    return _RECORDS.get(owner, {}).get(name)
+    return _WRITTEN.get(owner, {}).get(name)
 
 
 def _owner_and_name(optimizer: Optimizer | KeyView) -> tuple[Optimizer, str]:

@@ -21,9 +21,9 @@ struct Field {
 
 // Reads dicts that have exactly these keys, fastest in this order. To be made once, static.
 template <class Struct, class... T>
-class Record {
+class ArgumentReader {
  public:
-  explicit Record(Field<Struct, T>... fields) : fields_(fields...) {}
+  explicit ArgumentReader(Field<Struct, T>... fields) : fields_(fields...) {}
 
   // Throws TypeError for a key that is missing or unknown, and for a value of another type.
   Struct read(const py::dict& given) const {
