@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from cases import CASES
@@ -209,3 +213,169 @@ def test_any_change_gives_what_planning_anew_gives(case):
         for each in (optimizer, planned_anew):
             each.step([gradient])
         np.testing.assert_array_equal(p, q, err_msg=str(settings))
+
+
+class Acting:
+    """A number that does something when it is read."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def __float__(self):
+        self.act()
+        return 0.1
+
+
+def two_groups():
+    optimizer = optim.SGD([{"params": [np.ones(4)]}, {"params": [np.ones(4)]}], lr=0.1)
+    optimizer.step([GRAD, GRAD])
+    return optimizer
+
+
+def test_groups_that_go_away_while_they_are_read():
+    optimizer = two_groups()
+    optimizer.param_groups[0]["lr"] = Acting(optimizer.param_groups.clear)
+    optimizer.step([GRAD, GRAD])
+    optimizer = two_groups()
+    del optimizer.param_groups[1:]
+    optimizer.step([GRAD, GRAD])
+
+
+def test_a_list_that_shrinks_while_it_is_read():
+    optimizer = optim.Adam([np.ones(4)])
+    optimizer.step([GRAD])
+    betas = [None, 0.9]
+    betas[0] = Acting(betas.clear)
+    optimizer.param_groups[0]["betas"] = betas
+    optimizer.step([GRAD])
+    with pytest.raises(TypeError, match=r"betas=\[\]; expected a pair"):
+        optimizer.step([GRAD])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, RuntimeError])
+def test_what_is_raised_while_a_number_is_read_comes_through(error):
+    p = np.ones(4)
+    optimizer = optim.Adam([p])
+    optimizer.step([GRAD])
+    before = p.copy()
+
+    def refuse():
+        raise error
+
+    optimizer.param_groups[0]["lr"] = Acting(refuse)
+    with pytest.raises(error):
+        optimizer.step([GRAD])
+    np.testing.assert_array_equal(p, before)
+    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer.step([GRAD])
+
+
+def test_a_state_loaded_while_gradients_are_made_is_the_one_that_goes_on():
+    p, q = np.ones(4), np.ones(4)
+    optimizer, other = optim.SGD([p], lr=0.1, momentum=0.9), optim.SGD([q], lr=0.1, momentum=0.9)
+    for each in (optimizer, other):
+        for _ in range(2):
+            each.step([GRAD])
+    saved = other.state_dict()
+
+    def gradients():
+        optimizer.load_state_dict(saved)
+        optimizer.param_groups[0]["dampening"] = 0.5
+        yield GRAD
+
+    optimizer.step(gradients())
+    other.param_groups[0]["dampening"] = 0.5
+    other.step([GRAD])
+    for each in (optimizer, other):
+        each.step([GRAD])
+    np.testing.assert_array_equal(p, q)
+    np.testing.assert_equal(optimizer.state_dict(), other.state_dict())
+
+
+def test_a_state_loaded_while_a_number_is_read_ends_the_step():
+    p = np.ones(4)
+    optimizer = optim.SGD([p], lr=0.1, momentum=0.9)
+    optimizer.step([GRAD])
+    saved = optimizer.state_dict()
+    optimizer.param_groups[0].update(lr=Acting(lambda: optimizer.load_state_dict(saved)), dampening=0.5)
+    before = p.copy()
+    with pytest.raises(RuntimeError, match="a state was loaded, or a group added, while hyper-parameters were read"):
+        optimizer.step([GRAD])
+    np.testing.assert_array_equal(p, before)
+    optimizer.step([GRAD])
+    assert optimizer.state[p]["step"] == 2
+
+
+class Referring(float):
+    """A number of a class that users define."""
+
+
+@pytest.mark.parametrize("kind", ["acting", "subclass", "list"])
+def test_an_optimizer_is_collected_whatever_its_groups_hold(kind):
+    optimizer = optim.Adam([np.ones(4)])
+    number = Acting(lambda: None) if kind == "acting" else Referring(0.1)
+    number.optimizer = optimizer
+    optimizer.param_groups[0].update({"betas": [number, 0.9]} if kind == "list" else {"lr": number})
+    for _ in range(2):
+        optimizer.step([GRAD])
+    gone = weakref.ref(optimizer)
+    del optimizer, number
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_number_of_a_class_of_its_own_says_itself_what_it_is():
+    class Half(float):
+        def __float__(self):
+            return 0.5
+
+    p, q = np.ones(4), np.ones(4)
+    optimizer, other = optim.SGD([p], lr=0.1), optim.SGD([q], lr=0.5)
+    optimizer.step([0 * GRAD])
+    optimizer.param_groups[0]["lr"] = Half(0.1)
+    for each in (optimizer, other):
+        each.step([GRAD])
+    np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize("value", [np.float32(5), Fraction(5), np.array(5.0), np.True_, True, 5.5, "5"])
+def test_whole_numbers_are_whole_numbers_later_too(value):
+    optimizer = optim.SGDScheduleFree([np.ones(4)])
+    optimizer.step([GRAD])
+    optimizer.param_groups[0]["warmup_steps"] = value
+    with pytest.raises((TypeError, ValueError), match="warmup_steps"):
+        optimizer.step([GRAD])
+    optimizer.param_groups[0]["warmup_steps"] = np.int64(5)
+    optimizer.step([GRAD])
+
+
+@pytest.mark.parametrize("key", ["maximize", "nesterov"])
+def test_flags_are_flags_later_too(key):
+    optimizer = optim.SGD([np.ones(4)])
+    optimizer.step([GRAD])
+    optimizer.param_groups[0][key] = 0.0
+    with pytest.raises(TypeError, match=f"{key}=0.0; expected True or False"):
+        optimizer.step([GRAD])
+
+
+def test_limits_may_be_given_as_anything_that_is_a_number():
+    optim.Rprop([np.ones(4)], step_sizes=("0.5", 50.0)).step([GRAD])
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        (None, TypeError, "sequence"),
+        ([{"lr": 0.1}] * 2, ValueError, "Add a group with add_param_group"),
+        ([3], TypeError, ""),
+    ],
+)
+def test_what_are_no_groups(groups, error, message):
+    p = np.ones(4)
+    optimizer = optim.SGD([p])
+    optimizer.step([GRAD])
+    before = p.copy()
+    optimizer.param_groups = groups
+    with pytest.raises(error, match=message or None):
+        optimizer.step([GRAD])
+    np.testing.assert_array_equal(p, before)

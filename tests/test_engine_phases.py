@@ -50,7 +50,7 @@ def test_the_norm_of_all_gradients(dtype, factor):
             config.set_num_threads(threads)
             for p in params:
                 p[...] = 0
-            assert plan.step_with(grads, optimizer.param_groups, unscale=factor, norm=True)
+            plan.step_with(grads, unscale=factor, norm=True)
             assert plan.norm == (expected, 0)
             for p, g in zip(params, grads, strict=True):
                 np.testing.assert_array_equal(p, -(dtype(factor) * g))
@@ -63,7 +63,7 @@ def test_elements_that_are_not_finite_are_counted(value):
     grads[-1][-1] = value
     grads[1][5, 5] = value
     optimizer = optim.SGD([np.zeros_like(g) for g in grads])
-    assert plan_of(optimizer).step_with(grads, norm=True)
+    plan_of(optimizer).step_with(grads, norm=True)
     assert plan_of(optimizer).norm[1] == 2
 
 
@@ -71,7 +71,7 @@ def test_the_norm_of_sparse_gradients_is_of_their_sums():
     p = np.zeros((6, 3))
     optimizer = optim.SGD([p], lr=1.0)
     grad = optim.SparseGrad(np.array([4, 1, 4]), np.array([[1.0, 0, 0], [2.0, 0, 0], [3.0, 0, 0]]), (6, 3))
-    assert plan_of(optimizer).step_with([grad], norm=True)
+    plan_of(optimizer).step_with([grad], norm=True)
     assert plan_of(optimizer).norm == (4.0 + 16.0, 0)
 
 
@@ -85,11 +85,11 @@ def test_others_take_part_in_the_norm_before_it_is_known():
         sums *= 4  # as if four processes had the same gradients
 
     plan.set_reduce(reduce)
-    assert plan.step_with([np.ones(5000), np.ones(3)], norm=True)
+    plan.step_with([np.ones(5000), np.ones(3)], norm=True)
     np.testing.assert_array_equal(seen, [[[4096, 0], [904, 0], [3, 0]]])
     assert plan.norm == (4 * 5003, 0)
     plan.set_reduce(None)
-    assert plan.step_with([np.ones(5000), np.ones(3)], norm=True)
+    plan.step_with([np.ones(5000), np.ones(3)], norm=True)
     assert plan.norm == (5003, 0)
 
 
@@ -110,7 +110,7 @@ def test_others_take_part_in_the_sums_of_a_tensor():
             sums[:, 0] *= factor**2
 
         plan.set_reduce(reduce)
-        assert plan.step([gradient, None])
+        plan.step_as_set([gradient, None])
         assert blocks == [3]
         steps.append(p - start)
     np.testing.assert_allclose(steps[1], 2 * steps[0], rtol=1e-9)
@@ -125,10 +125,28 @@ def test_others_take_part_in_the_sums_of_a_group():
         plan = plan_of(optimizer)
         plan.set_reduce(lambda sums, factor=factor: sums.__imul__(np.array([factor, 1.0])))
         for _ in range(3):
-            assert plan.step([np.ones(3), np.ones(4)])
+            plan.step_as_set([np.ones(3), np.ones(4)])
         assert optimizer.state[p]["d"] == optimizer.state[q]["d"]
         estimates.append(optimizer.state[p]["d"])
     assert estimates[1] > estimates[0]
+
+
+def test_what_a_seam_is_given_may_be_kept_and_a_step_within_a_step_is_refused():
+    optimizer = optim.LAMB([np.ones(5)])
+    kept, refused = [], []
+
+    def reduce(sums):
+        kept.append(sums)
+        with pytest.raises(RuntimeError, match="a step is under way") as raised:
+            plan_of(optimizer).step_as_set([np.ones(5)])
+        refused.append(raised)
+
+    plan_of(optimizer).set_reduce(reduce)
+    plan_of(optimizer).step_as_set([np.ones(5)])
+    expected = kept[0].copy()
+    optimizer._plan = None
+    np.testing.assert_array_equal(kept[0], expected)
+    assert len(refused) == 1
 
 
 def test_an_error_at_a_seam_ends_the_step_before_parameters_change():

@@ -192,11 +192,11 @@ def test_states_of_another_kind_are_refused(kind, states, message):
 def test_a_plan_steps_no_parameter_without_a_rule():
     made_plan, rule = plan()
     with pytest.raises(ValueError, match=r"params\[0\] was given no rule"):
-        made_plan.step([np.ones((3, 5))])
+        made_plan.step_as_set([np.ones((3, 5))])
     with pytest.raises(ValueError, match="its group was not set for the hyper-parameters of 'lion'"):
         made_plan.bind(0, "lion", {"exp_avg": np.zeros((3, 5))}, {})
     made_plan.bind(0, rule, {"momentum_buffer": np.zeros((3, 5))}, {})
-    assert made_plan.step([np.ones((3, 5))])
+    made_plan.step_as_set([np.ones((3, 5))])
 
 
 def test_rules_say_what_they_keep():

@@ -46,12 +46,25 @@ Range range_of(const py::handle& given) {
   return range;
 }
 
-// Whether an object's value stays what it is as long as it exists.
-bool is_immutable(PyObject* object) {
-  if (PyFloat_Check(object) || PyLong_Check(object) || PyUnicode_Check(object) || object == Py_None) return true;
-  if (!PyTuple_CheckExact(object)) return false;
+// Forgets an error that says that a value is not what was expected: Python will say it better. Others are thrown.
+void forgive() {
+  if (!PyErr_Occurred()) return;
+  for (PyObject* const kind : {PyExc_TypeError, PyExc_ValueError, PyExc_OverflowError})
+    if (PyErr_ExceptionMatches(kind)) return PyErr_Clear();
+  throw py::error_already_set();
+}
+
+// Whether an object has no part that could change, or refer to others: a number, but none of a class that users define.
+bool is_plain(PyObject* object) {
+  if (object == Py_None) return true;
+  return !PyType_IS_GC(Py_TYPE(object)) && (PyFloat_Check(object) || PyLong_Check(object) || PyUnicode_Check(object));
+}
+
+// Whether it is that, or a tuple of such. They can be held, and need not be read again.
+bool is_settled(PyObject* object) {
+  if (!PyTuple_CheckExact(object)) return is_plain(object);
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); ++i)
-    if (!is_immutable(PyTuple_GET_ITEM(object, i))) return false;
+    if (!is_plain(PyTuple_GET_ITEM(object, i))) return false;
   return true;
 }
 
@@ -71,7 +84,7 @@ bool numbers_of(const Binding::Key& key, PyObject* value, double* numbers) {
 
 bool are_equal(PyObject* a, PyObject* b) {
   const int equal = PyObject_RichCompareBool(a, b, Py_EQ);
-  if (equal < 0) PyErr_Clear();
+  if (equal < 0) forgive();
   return equal == 1;
 }
 
@@ -89,16 +102,18 @@ bool Range::read(PyObject* object, double* number) const {
     *number = none;
     return takes_none;
   }
-  if (kind == Kind::flag && !PyLong_Check(object)) return false;
-  if (kind == Kind::whole && PyBool_Check(object)) return false;
-  if (PyFloat_Check(object)) {
+  const bool is_float = PyFloat_Check(object) && is_plain(object), is_whole = PyLong_Check(object) && is_plain(object);
+  if (kind == Kind::flag && !is_whole) return false;
+  if (kind == Kind::whole && (PyBool_Check(object) || !(is_float || is_whole))) return false;
+  if (is_float) {
     *number = PyFloat_AS_DOUBLE(object);
   } else {
+    // Python reads what classes of users have made, which may do anything meanwhile.
     const auto* const as_number = Py_TYPE(object)->tp_as_number;
-    if (!as_number || !(PyLong_Check(object) || as_number->nb_float)) return false;
+    if (!is_whole && (PyType_IS_GC(Py_TYPE(object)) || !as_number || !as_number->nb_float)) return false;
     *number = PyFloat_AsDouble(object);
     if (*number == -1 && PyErr_Occurred()) {
-      PyErr_Clear();
+      forgive();
       return false;
     }
   }
@@ -185,12 +200,19 @@ bool HyperReader::read(PyObject* dict, Plan::Group& group) {
     PyObject* const found = PyDict_GetItemWithError(dict, seen.name.ptr());
     if (found && found == seen.value.ptr() && seen.is_settled) continue;
     const auto value = py::reinterpret_borrow<py::object>(found);
-    if (!value) PyErr_Clear();
-    const bool feeds = binding_->keys()[index].feeds;
-    if (!value || !(feeds ? read(index, value.ptr(), group) : are_equal(seen.value.ptr(), value.ptr()))) return false;
-    seen.is_settled = is_immutable(value.ptr());
-    // A switch is compared with what was checked, not with an object that may have changed since.
-    if (seen.is_settled || (feeds && !binding_->keys()[index].is_switch)) seen.value = value;
+    if (!value) {
+      if (PyErr_Occurred()) throw py::error_already_set();
+      return false;
+    }
+    if (binding_->keys()[index].feeds) {
+      if (!read(index, value.ptr(), group)) return false;
+    } else if ((PyBool_Check(seen.value.ptr()) && !PyLong_Check(value.ptr())) ||
+               !are_equal(seen.value.ptr(), value.ptr())) {
+      return false;
+    }
+    // What may change, or refer to whoever holds this reader, is not kept.
+    seen.is_settled = is_settled(value.ptr());
+    if (seen.is_settled) seen.value = value;
   }
   return true;
 }

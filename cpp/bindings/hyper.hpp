@@ -86,8 +86,8 @@ class HyperReader {
  private:
   struct Seen {
     py::object name;
-    py::object value;  // at the last reading
-    bool is_settled;   // whether that object cannot have changed since
+    py::object value;  // what was checked, or read since, without parts that could change
+    bool is_settled;   // whether it was that object at the last reading
   };
 
   bool read(std::size_t key, PyObject* value, Plan::Group& group);

@@ -44,7 +44,7 @@ void Parameters::take_gradient(std::size_t i, py::handle given, Plan::Tensor& te
 
 void Parameters::release_gradients() {
   for (Parameter& parameter : all) {
-    parameter.gradient = py::object();
+    parameter.gradient = parameter.original = py::object();
     parameter.sparse.release();
   }
 }
@@ -65,7 +65,11 @@ py::object Parameters::gradient_for(Parameter& parameter, py::handle given) {
   if (!same_dtype(gradient, array) || !same_shape(gradient, array))
     throw py::value_error(where(parameter) + ": its gradient is " + describe(gradient) + "; expected " +
                           describe(array) + ". Convert it with grad.astype(...) or grad.reshape(...).");
-  if (!(fields(gradient).flags & aligned) || !same_order(gradient, array)) return reordered(parameter, gradient);
+  if (!(fields(gradient).flags & aligned) || !same_order(gradient, array)) {
+    parameter.original = gradient;
+    return reordered(parameter, gradient);
+  }
+
   if (fields(gradient).data != parameter.clear) {
     check_overlap(parameter, gradient);
     parameter.clear = fields(gradient).data;
@@ -84,8 +88,7 @@ void Parameters::take_sparse(Parameter& parameter, Plan::Tensor& tensor, const P
 }
 
 void Parameters::check_overlap(const Parameter& parameter, py::handle gradient) const {
-  const char* begin = fields(gradient).data;
-  const char* end = begin + size_of(gradient) * item_size(parameter.array.dtype());
+  const auto [begin, end] = extent(gradient);
   const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
                                       [](const char* at, const Interval& interval) { return at < interval.end; });
   if (begin < end && after != written_.end() && after->begin < end)
@@ -93,14 +96,14 @@ void Parameters::check_overlap(const Parameter& parameter, py::handle gradient) 
                           ", which the step writes to. Pass a copy of the gradient.");
 }
 
-std::vector<py::object> Parameters::check_can_be_zeroed(const py::tuple& given) const {
+std::vector<py::object> Parameters::check_can_be_zeroed() const {
   std::vector<py::object> copied;
   std::vector<Interval> intervals;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    const Parameter& parameter = all[i];
+  for (const Parameter& parameter : all) {
     if (!parameter.gradient) continue;
-    const bool is_copy = parameter.gradient.is(parameter.reordered);
-    const py::object array = is_copy ? as_gradient(given[i], parameter) : parameter.gradient;
+    const bool is_copy = bool(parameter.original);
+    const py::object array = is_copy ? parameter.original : parameter.gradient;
+    if (is_copy) check_overlap(parameter, array);
     if (!(fields(array).flags & writeable))
       throw py::value_error(where(parameter) + ": its gradient is read-only and cannot be set to zero. Pass a copy, " +
                             "or leave zeroing out.");

@@ -20,7 +20,8 @@ struct Parameter {
   std::vector<Pinned> states;
   std::vector<py::array_t<double>> carried;
   py::object gradient;   // held during a step, while the interpreter may run other threads
-  py::object reordered;  // room for a gradient in another memory order
+  py::object original;   // the gradient in another memory order that was copied
+  py::object reordered;  // room for such copies
   SparseGradient sparse;
   const char* clear = nullptr;  // where a gradient last was, sharing no memory with what steps write
 };
@@ -42,7 +43,7 @@ class Parameters {
 
   // Makes sure that every gradient of this step can be set to zero. Returns those that the step reads a copy of, which
   // are to be set to zero after it.
-  std::vector<py::object> check_can_be_zeroed(const py::tuple& given) const;
+  std::vector<py::object> check_can_be_zeroed() const;
 
  private:
   struct Interval {

@@ -56,7 +56,7 @@ class PyPlan {
     int groups = 0;
     for (const auto& [pinned, group, step_count] : given) {
       Parameter& parameter = parameters_.all.emplace_back(pinned.cast<const Pinned&>(), step_count);
-      if (step_count.size() != 1 || group < 0)
+      if (step_count.size() != 1 || group < 0 || group >= int(given.size()))
         throw py::value_error("a plan needs a group and one step count of " + parameter.array.label());
       Plan::Tensor tensor;
       tensor.arrays.parameter = parameter.array.data();
@@ -78,6 +78,7 @@ class PyPlan {
     reader.bind(binding, checked, numbers);
     readers_.at(group) = std::move(reader);
     plan_->groups.at(group) = numbers;
+    is_ready_ = false;
   }
 
   // Gives a parameter its rule, and by name the arrays of its state and the numbers that the rule carries.
@@ -104,7 +105,10 @@ class PyPlan {
                               std::to_string(size) + " elements (kind '" + name_of(state.kind) + "')");
     }
     std::vector<py::array_t<double>> numbers;
-    for (const std::string& name : rule.carried) numbers.push_back(found(carried, name, rule));
+    for (const std::string& name : rule.carried) {
+      numbers.push_back(found(carried, name, rule));
+      if (numbers.back().size() != 1) throw py::value_error("'" + name + "' is more or less than one number");
+    }
     if (states.size() != pinned.size() || carried.size() != numbers.size())
       throw py::value_error(std::string(rule.name) + " keeps fewer states or numbers than it was given");
 
@@ -149,14 +153,15 @@ class PyPlan {
   }
 
   // Makes a step, or returns false, no array touched, where Python has to look at a group's hyper-parameters first.
-  // None for `param_groups`: they are as they were set.
   bool step(const py::sequence& gradients, py::handle param_groups) {
-    return step_with(gradients, param_groups, Plan::Extras());
+    if (!read(param_groups)) return false;
+    step_as_set(gradients, Plan::Extras());
+    return true;
   }
 
-  // The same with more to do. Of its own, since reading further arguments costs what a changed hyper-parameter costs.
-  bool step_with(const py::sequence& gradients, py::handle param_groups, const Plan::Extras& extras) {
-    if (!param_groups.is_none() && !read(param_groups)) return false;
+  // Makes a step with the hyper-parameters as they were set, or read last.
+  void step_as_set(const py::sequence& gradients, const Plan::Extras& extras) {
+    if (is_stepping_) throw std::runtime_error(owner_ + ": a step is under way");
     if (!is_ready_) make_ready();
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
     const std::size_t given = items.size();
@@ -164,20 +169,22 @@ class PyPlan {
       throw py::value_error(owner_ + ".step: got " + std::to_string(given) + " gradients for " +
                             std::to_string(parameters_.all.size()) +
                             " parameters; give one for each, None where there is none this time");
-    struct Release {
-      Parameters& parameters;
-      ~Release() { parameters.release_gradients(); }
-    } const release_at_the_end{parameters_};
+    struct UnderWay {
+      PyPlan& plan;
+      explicit UnderWay(PyPlan& of) : plan(of) { plan.is_stepping_ = true; }
+      ~UnderWay() {
+        plan.parameters_.release_gradients();
+        plan.is_stepping_ = false;
+      }
+    } const under_way(*this);
     for (std::size_t i = 0; i < given; ++i) {
       Plan::Tensor& tensor = plan_->tensors[i];
       const py::handle gradient = PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i));
       parameters_.take_gradient(i, gradient, tensor, plan_->groups[tensor.group]);
     }
-    const std::vector<py::object> copied =
-        extras.zero ? parameters_.check_can_be_zeroed(items) : std::vector<py::object>();
+    const std::vector<py::object> copied = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     without_lock(plan_->prepare(extras), [&] { plan_->run(); });
     for (const py::object& array : copied) array.attr("fill")(0);
-    return true;
   }
 
   // Of the last step that was to find it: the sum of squares of all gradients, and how many elements are not finite.
@@ -206,9 +213,10 @@ class PyPlan {
   bool read(py::handle param_groups) {
     const auto groups = py::reinterpret_steal<py::object>(PySequence_Fast(param_groups.ptr(), "expected a sequence"));
     if (!groups) throw py::error_already_set();
-    const auto given = std::size_t(PySequence_Fast_GET_SIZE(groups.ptr()));
-    if (given > readers_.size()) return false;
-    for (std::size_t group = 0; group < given; ++group) {
+    const auto count = [&groups] { return std::size_t(PySequence_Fast_GET_SIZE(groups.ptr())); };
+    if (count() > readers_.size()) return false;
+    // Reading a number may run code that changes the list.
+    for (std::size_t group = 0; group < std::min(count(), readers_.size()); ++group) {
       const auto hyper = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(groups.ptr(), py::ssize_t(group)));
       if (!readers_[group].read(hyper.ptr(), plan_->groups[group])) return false;
     }
@@ -216,8 +224,11 @@ class PyPlan {
   }
 
   void make_ready() {
-    for (std::size_t i = 0; i < parameters_.all.size(); ++i)
-      if (plan_->tensors[i].rule < 0) throw py::value_error(parameters_.all[i].array.label() + " was given no rule");
+    for (std::size_t i = 0; i < parameters_.all.size(); ++i) {
+      const Plan::Tensor& tensor = plan_->tensors[i];
+      if (tensor.rule < 0) throw py::value_error(parameters_.all[i].array.label() + " was given no rule");
+      rule_for(tensor.group, rule_schemas()[tensor.rule].name);
+    }
     parameters_.find_written();
     is_ready_ = true;
   }
@@ -226,6 +237,7 @@ class PyPlan {
   Parameters parameters_;
   std::vector<HyperReader> readers_;  // of each group
   bool is_ready_ = false;             // whether every parameter has its rule, and what steps write to is known
+  bool is_stepping_ = false;
   std::unique_ptr<Plan> plan_;
 };
 
@@ -262,19 +274,22 @@ void register_plan(py::module_& module) {
       .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("carried"))
       .def("set_transform", &PyPlan::set_transform, py::arg("transform"))
       .def("set_reduce", &PyPlan::set_reduce, py::arg("reduce"))
-      .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups") = py::none())
+      .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups"))
+      .def(
+          "step_as_set",
+          [](PyPlan& plan, const py::sequence& gradients) { plan.step_as_set(gradients, Plan::Extras()); },
+          py::arg("gradients"))
       .def(
           "step_with",
-          [](PyPlan& plan, const py::sequence& gradients, py::handle param_groups, double unscale, bool zero,
-             bool norm) {
+          [](PyPlan& plan, const py::sequence& gradients, double unscale, bool zero, bool norm) {
             Plan::Extras extras;
             extras.unscale = unscale;
             extras.zero = zero;
             extras.norm = norm;
-            return plan.step_with(gradients, param_groups, extras);
+            plan.step_as_set(gradients, extras);
           },
-          py::arg("gradients"), py::arg("param_groups") = py::none(), py::kw_only(), py::arg("unscale") = 1.0,
-          py::arg("zero") = false, py::arg("norm") = false,
+          py::arg("gradients"), py::kw_only(), py::arg("unscale") = 1.0, py::arg("zero") = false,
+          py::arg("norm") = false,
           "A step that also multiplies gradients by a factor before use, sets them to zero after it, or finds the norm "
           "of all of them.")
       .def_property_readonly("norm", &PyPlan::norm);

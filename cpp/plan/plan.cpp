@@ -1,6 +1,7 @@
 #include "plan/plan.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include "plan/blocks.hpp"
@@ -151,6 +152,7 @@ std::int64_t Plan::prepare(const Extras& extras) {
     const int arrays = 2 + int(rule.states.size());
     bytes += size * arrays * item_size(tensor.dtype);
   }
+  if (present_.propose && !transform) throw std::logic_error("nobody changes what the rules propose");
   share_ = threads::share_of(bytes);
   return total_;
 }

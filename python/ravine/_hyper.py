@@ -118,16 +118,17 @@ class Numbers:
 
     ranges: dict[str, Range]
     expected: str
-    together: Callable[[str, Sequence[Any]], None] | None = None
+    together: Callable[[str, Any, Sequence[Any]], None] | None = None
 
     def __call__(self, where: str, value: Any) -> tuple[Any, ...]:
         """Return the value as a tuple of plain numbers, or raise an error that begins with `where`."""
         if not isinstance(value, tuple | list) or len(value) != len(self.ranges):
             raise TypeError(f"{where}={value!r}; expected {self.expected}.")
-        checks = zip(self.ranges.values(), value, strict=True)
+        # A tuple at once: converting a number may run code that changes a list.
+        checks = zip(self.ranges.values(), tuple(value), strict=True)
         result = tuple(check(f"{where}[{i}]", item) for i, (check, item) in enumerate(checks))
         if self.together is not None:
-            self.together(where, value)
+            self.together(where, value, result)
         return result
 
 

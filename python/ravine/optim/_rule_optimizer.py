@@ -65,6 +65,7 @@ class RuleOptimizer(GroupedOptimizer):
     def _make_transient(self) -> None:
         super()._make_transient()
         self._plan: _core.Plan | None = None
+        self._version = 0  # of the arrays that a plan is made of
         self._takes_lists = False  # whether a list of gradients can go on as it is
         self._bound: list[str] = []  # the rule of each group in the plan
         self._scratch: dict[int, dict[str, Array]] = {}  # of each parameter whose rule needs it
@@ -83,7 +84,12 @@ class RuleOptimizer(GroupedOptimizer):
 
     def _add_group(self, param_group: Mapping[str, Any]) -> None:
         super()._add_group(param_group)
+        self._discard_plan()
+
+    def _discard_plan(self) -> None:
+        """Have a plan made anew, for other arrays."""
         self._plan = None
+        self._version += 1
 
     # --- steps
 
@@ -91,13 +97,12 @@ class RuleOptimizer(GroupedOptimizer):
         if callable(grads):
             grads, closure = None, grads
         result = None if closure is None else closure()
-        plan = self._plan or self._make_plan()
+        # Bringing them into one list may run code of the user, that loads a state, say.
         gradients = grads if self._takes_lists and type(grads) is list else self._parameters.gradients(grads)
+        plan = self._plan or self._make_plan()
         if not plan.step(gradients, self.param_groups):
-            self._plan = None  # until it is complete again: what is interrupted in between begins anew
-            self._set_groups(plan)
-            self._plan = plan
-            plan.step(gradients)
+            self._complete(plan)
+            plan.step_as_set(gradients)
         self._has_stepped = True
         return result
 
@@ -109,12 +114,23 @@ class RuleOptimizer(GroupedOptimizer):
     # --- the plan
 
     def _make_plan(self) -> _core.Plan:
+        self._bound = [""] * self._parameters.group_count
         plan = self._new_plan()
-        self._bound = [""] * len(self.param_groups)
-        self._set_groups(plan)
+        self._complete(plan)
         self._takes_lists = self._parameters.takes_lists
-        self._plan = plan
         return plan
+
+    def _complete(self, plan: _core.Plan) -> None:
+        """Give a plan what it lacks. Until it has all of it there is none: what is interrupted begins anew."""
+        self._plan = None
+        version = self._version
+        self._set_groups(plan)
+        if self._version != version:
+            raise RuntimeError(
+                f"{self._owner}.step: a state was loaded, or a group added, while hyper-parameters were read. Do that "
+                "between steps."
+            )
+        self._plan = plan
 
     def _new_plan(self) -> _core.Plan:
         for record in self._records:
@@ -123,6 +139,11 @@ class RuleOptimizer(GroupedOptimizer):
 
     def _set_groups(self, plan: _core.Plan) -> None:
         """Check the hyper-parameters of each group and give them to the plan, and the rule where they changed that."""
+        if len(self.param_groups) > len(self._bound):
+            raise ValueError(
+                f"{self._owner}: param_groups has {len(self.param_groups)} groups, of which the optimizer knows "
+                f"{len(self._bound)}. Add a group with add_param_group()."
+            )
         for index, group in enumerate(self.param_groups):
             hyper = self._checked(group, index)
             rule = self._rule(hyper)
@@ -170,17 +191,23 @@ class RuleOptimizer(GroupedOptimizer):
         """Return the state arrays that a rule needs for a parameter, making those that are missing."""
         record, kinds = self._records[i], _SCHEMAS[rule]["states"]
         missing = [name for name in _kept_states(rule) if name not in record.states]
-        for name in missing:
-            record.states[name] = self._new_state(record, name, kinds[name], self._initial_state(name, hyper))
+        made = {
+            name: self._new_state(record, name, kinds[name], self._initial_state(name, hyper), place)
+            for place, name in enumerate(missing, 1 + len(record.states))
+        }
         if missing and self._counts_state:
             record.step[...] = 0
-        scratch = {name: self._new_state(record, name, kind, 0.0) for name, kind in kinds.items() if kind == "scratch"}
+        record.states.update(made)
+        place = 1 + len(record.states)
+        scratch = {
+            name: self._new_state(record, name, kind, 0.0, place) for name, kind in kinds.items() if kind == "scratch"
+        }
         if scratch:
             self._scratch[i] = scratch
         return {name: record.states[name] for name in _kept_states(rule)} | scratch
 
-    def _new_state(self, record: Record, name: str, kind: str, initial: float) -> Array:
-        return new_like(record.array, initial, 1 + len(record.states), _state_shape(kind, record.array))
+    def _new_state(self, record: Record, name: str, kind: str, initial: float, place: int = 1) -> Array:
+        return new_like(record.array, initial, place, _state_shape(kind, record.array))
 
     def _carried_for(self, i: int, rule: str) -> dict[str, Array]:
         """Return the numbers that a rule carries from step to step; it sets them at a parameter's first step."""
@@ -203,7 +230,7 @@ class RuleOptimizer(GroupedOptimizer):
             for record, state in zip(self._records, states, strict=True):
                 state.take_over(record)
             self._has_stepped = any(state.step for state in states)
-            self._plan = None
+            self._discard_plan()
 
         return take_over
 

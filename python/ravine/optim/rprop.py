@@ -9,9 +9,9 @@ from ravine._hyper import Numbers, Range, flag, non_negative, proper_fraction
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
-def _check_order(where: str, limits: Sequence[Any]) -> None:
+def _check_order(where: str, value: Any, limits: Sequence[float]) -> None:
     if limits[0] > limits[1]:
-        raise ValueError(f"{where}={limits!r}; expected the lower limit first.")
+        raise ValueError(f"{where}={value!r}; expected the lower limit first.")
 
 
 _ETAS = Numbers(

@@ -55,7 +55,7 @@ class ScheduleFree(RuleOptimizer):
                 plan.bind(i, "lerp", {}, {})
                 if group["train_mode"] != train and self._records[i].step > 0:
                     targets[i] = self._records[i].states["z"]
-        plan.step(targets)
+        plan.step_as_set(targets)
         for group in self.param_groups:
             group["train_mode"] = train
 

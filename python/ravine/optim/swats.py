@@ -90,5 +90,5 @@ class SWATS(RuleOptimizer):
                     for record in records:  # Adam's means are of no use any more
                         record.states = {"momentum_buffer": self._new_state(record, "momentum_buffer", "element", 0.0)}
                         record.carried = {}
-                    self._plan = None
+                    self._discard_plan()
         return result
