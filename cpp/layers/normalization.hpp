@@ -58,8 +58,8 @@ struct Run {
 };
 
 template <class V>
-Run<V, const V*, const double*> columns_of(const NormalizationBlock& block, std::int64_t row,
-                                           std::int64_t rows_at_once = 1) {
+RAVINE_INLINE Run<V, const V*, const double*> columns_of(const NormalizationBlock& block, std::int64_t row,
+                                                         std::int64_t rows_at_once = 1) {
   const auto values = [](const void* array) { return static_cast<const V*>(array); };
   const NormalizationArrays& arrays = block.arrays;
   const std::int64_t i = row * block.stride;
@@ -80,8 +80,8 @@ Run<V, const V*, const double*> columns_of(const NormalizationBlock& block, std:
 }
 
 template <class V>
-Run<V, Broadcast<V>, Broadcast<double>> plane_of(const NormalizationBlock& block, std::int64_t row,
-                                                 std::int64_t group) {
+RAVINE_INLINE Run<V, Broadcast<V>, Broadcast<double>> plane_of(const NormalizationBlock& block, std::int64_t row,
+                                                               std::int64_t group) {
   const Run<V, const V*, const double*> all = columns_of<V>(block, row);
   const std::int64_t i = group * block.length;
   Run<V, Broadcast<V>, Broadcast<double>> run;
