@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from layer_tables import check_layer_results
 from ravine import config, optim
 from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES, Case
@@ -170,30 +171,8 @@ def test_bench_measures_with_the_threads_asked_for(capsys):
 def test_bench_layers_prints_a_table_and_writes_json(capsys, tmp_path):
     path = tmp_path / "results.json"
     assert main([*QUICKEST_LAYERS, "6x2", "--json", str(path)]) == 0
-    printed = capsys.readouterr().out
-    info = config.info()
-    for part in (info["numpy"], info["instruction set"], info["threads"], "float32", "vs NumPy", "new", "out="):
-        assert part in printed
-    for title in (
-        "batch norm, 4x3x5 (60 elements), channels first\n",
-        "batch norm, 4x3x5 (60 elements), channels last\n",
-        "batch norm, 6x2 (12 elements)\n",
-        "dropout, 4x3x5 (60 elements)\n",
-        "dropout, 6x2 (12 elements)\n",
-    ):
-        assert title in printed
-
-    written = json.loads(path.read_text(encoding="utf-8"))
-    assert written["machine"] == info
-    measured = [tuple(result[key] for key in ("layer", "layout", "operation")) for result in written["results"]]
-    batch_norm, dropout = ([name for layer, name in PASSES if layer == wanted] for wanted in LAYERS)
-    assert measured == (
-        [("batch_norm", layout, name) for layout in ("NCHW", "NHWC", "NCHW") for name in batch_norm]
-        + [("dropout", "NCHW", name) for _ in range(2) for name in dropout]
-    )
-    for result in written["results"]:
-        for key in ("numpy_seconds", "seconds", "vs_numpy", "new_seconds", "new_vs_numpy"):
-            assert result[key] > 0
+    keys = ("numpy_seconds", "seconds", "vs_numpy", "new_seconds", "new_vs_numpy")
+    check_layer_results(capsys.readouterr().out, path, ("vs NumPy", "new", "out="), keys)
 
 
 @pytest.mark.parametrize("layer", LAYERS)

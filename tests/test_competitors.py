@@ -13,6 +13,7 @@ import layers as layers_command
 import numpy as np
 import pytest
 import steps as steps_command
+from layer_tables import check_layer_results
 from peers import competitors
 from peers.layers import CONTENDERS, PASSES, SHAPES, WrongResultError, case, make
 from peers.numpy_memory import MemoryLimit
@@ -226,30 +227,10 @@ def test_layers_prints_a_table_and_writes_json(capsys, tmp_path):
     path = tmp_path / "results.json"
     assert layers_command.main([*QUICKEST_LAYERS, "6x2", "--json", str(path)]) == 0
     printed = capsys.readouterr().out
-    info = config.info()
-    for part in (info["numpy"], info["instruction set"], info["threads"], "float32", "vs NumPy", "vs copy"):
-        assert part in printed
-    for title in (
-        "batch norm, 4x3x5 (60 elements), channels first\n",
-        "batch norm, 4x3x5 (60 elements), channels last\n",
-        "batch norm, 6x2 (12 elements)\n",
-        "dropout, 4x3x5 (60 elements)\n",
-        "dropout, 6x2 (12 elements)\n",
-    ):
-        assert title in printed
+    keys = ("seconds", "vs_copy", "vs_numpy", "new_seconds", "new_vs_numpy")
+    results = check_layer_results(printed, path, ("vs NumPy", "vs copy"), keys)
     assert "vs torch" not in printed
-
-    written = json.loads(path.read_text(encoding="utf-8"))
-    assert written["machine"] == info
-    measured = [tuple(result[key] for key in ("layer", "layout", "operation")) for result in written["results"]]
-    batch_norm, dropout = ([name for layer, name in PASSES if layer == wanted] for wanted in LAYERS)
-    assert measured == (
-        [("batch_norm", layout, name) for layout in ("NCHW", "NHWC", "NCHW") for name in batch_norm]
-        + [("dropout", "NCHW", name) for _ in range(2) for name in dropout]
-    )
-    for result in written["results"]:
-        for key in ("seconds", "vs_copy", "vs_numpy", "new_seconds", "new_vs_numpy"):
-            assert result[key] > 0
+    for result in results:
         assert result["vs_torch"] is result["new_vs_torch"] is None
 
 

@@ -43,6 +43,11 @@ def _from_dlpack(value: Any) -> np.ndarray[Any, Any]:
     return array
 
 
+def as_scalar(value: Any) -> Any:
+    """Return the number in an array or tensor of one; anything else as it is."""
+    return getattr(value, "item", lambda: value)()
+
+
 def address(array: np.ndarray[Any, Any]) -> int:
     """Where the array's memory begins."""
     return int(array.__array_interface__["data"][0])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ravine._arrays import address, describe
 from ravine._hyper import whole
 from ravine.optim._grouped_optimizer import GroupedOptimizer
+from ravine.optim._loading import noted
 from ravine.optim._parameters import Record
 from ravine.optim.optimizer import Optimizer
 from ravine.optim.schedule_free import ScheduleFree
@@ -90,7 +91,7 @@ def read_stages(state_dict: Mapping[str, Any], optimizers: Sequence[Optimizer], 
     if not isinstance(state_dict, Mapping) or not set(names) <= set(state_dict):
         problems.append(f"it is not a dict with {', '.join(map(repr, names))}")
         return SavedStages()
-    stage, steps, stage_steps = (_count(name, state_dict[name], problems) for name in names[:3])
+    stage, steps, stage_steps = (noted(whole, name, state_dict[name], problems) for name in names[:3])
     saved = list(state_dict["optimizers"])
     if len(saved) != len(optimizers):
         problems.append(f"it has {len(saved)} optimizers; expected {len(optimizers)}")
@@ -102,11 +103,3 @@ def read_stages(state_dict: Mapping[str, Any], optimizers: Sequence[Optimizer], 
         restores.append(optimizer._loader(state, found))
         problems += [f"optimizers[{i}] ({optimizer._owner}): {problem}" for problem in found]
     return SavedStages(stage, steps, stage_steps, tuple(restores))
-
-
-def _count(name: str, value: Any, problems: list[str]) -> int:
-    try:
-        return int(whole(name, value))
-    except (TypeError, ValueError) as error:
-        problems.append(str(error))
-        return 0

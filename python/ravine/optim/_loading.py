@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ravine._arrays import as_array, describe
-from ravine._hyper import finite, whole
+from ravine._arrays import as_array, as_scalar, describe
+from ravine._hyper import Check, finite, whole
 from ravine.optim._parameters import Record
 from ravine.optim._state import new_like
 
@@ -99,7 +99,7 @@ def read_state(owner: str, record: Record, entry: Mapping[str, Any], layout: Lay
         if name not in layout.states and name not in layout.carried
     ]
     carried = {
-        name: _number(f"{record.label}: state {name!r}", held.pop(name), problems)
+        name: float(noted(finite, f"{record.label}: state {name!r}", held.pop(name), problems))
         for name in [name for name in held if name in layout.carried]
     }
     states = {name: as_array(value) for name, value in held.items()}
@@ -115,7 +115,7 @@ def read_state(owner: str, record: Record, entry: Mapping[str, Any], layout: Lay
 
 def _step_count(label: str, value: Any, problems: list[str]) -> int:
     try:
-        count = int(whole("step", value.item() if hasattr(value, "item") else value))
+        count = int(whole("step", as_scalar(value)))
     except (TypeError, ValueError):
         count = -1
     if not 0 <= count < 1 << 63:
@@ -124,9 +124,10 @@ def _step_count(label: str, value: Any, problems: list[str]) -> int:
     return count
 
 
-def _number(where: str, value: Any, problems: list[str]) -> float:
+def noted(check: Check, where: str, value: Any, problems: list[str]) -> Any:
+    """Return a value as its check does, or 0 where it does not pass, which is added to the problems."""
     try:
-        return float(finite(where, value))
+        return check(where, value)
     except (TypeError, ValueError) as error:
         problems.append(str(error))
-        return 0.0
+        return 0

@@ -192,22 +192,17 @@ class RuleOptimizer(GroupedOptimizer):
         record, kinds = self._records[i], _SCHEMAS[rule]["states"]
         missing = [name for name in _kept_states(rule) if name not in record.states]
         made = {
-            name: self._new_state(record, name, kinds[name], self._initial_state(name, hyper), place)
+            name: _new_state(record, kinds[name], self._initial_state(name, hyper), place)
             for place, name in enumerate(missing, 1 + len(record.states))
         }
         if missing and self._counts_state:
             record.step[...] = 0
         record.states.update(made)
         place = 1 + len(record.states)
-        scratch = {
-            name: self._new_state(record, name, kind, 0.0, place) for name, kind in kinds.items() if kind == "scratch"
-        }
+        scratch = {name: _new_state(record, kind, 0.0, place) for name, kind in kinds.items() if kind == "scratch"}
         if scratch:
             self._scratch[i] = scratch
         return {name: record.states[name] for name in _kept_states(rule)} | scratch
-
-    def _new_state(self, record: Record, name: str, kind: str, initial: float, place: int = 1) -> Array:
-        return new_like(record.array, initial, place, _state_shape(kind, record.array))
 
     def _carried_for(self, i: int, rule: str) -> dict[str, Array]:
         """Return the numbers that a rule carries from step to step; it sets them at a parameter's first step."""
@@ -266,6 +261,10 @@ class RuleOptimizer(GroupedOptimizer):
 def _kept_states(rule: str) -> list[str]:
     """Return the names of the arrays that a rule keeps from step to step."""
     return [name for name, kind in _SCHEMAS[rule]["states"].items() if kind != "scratch"]
+
+
+def _new_state(record: Record, kind: str, initial: float, place: int) -> Array:
+    return new_like(record.array, initial, place, _state_shape(kind, record.array))
 
 
 def _state_shape(kind: str, array: Array) -> tuple[int, ...]:

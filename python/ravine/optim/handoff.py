@@ -13,8 +13,6 @@ from ravine.optim._parameters import Record
 from ravine.optim.optimizer import Optimizer
 from ravine.optim.schedule_free import ScheduleFree
 
-__all__ = ["Follower", "Handoff", "groups_differ"]
-
 
 class Handoff(Optimizer):
     """Several optimizers over the same parameters, one after the other: Adam first, then SGD.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ravine._arrays import as_array, describe
+from ravine._arrays import as_array, as_scalar, describe
 from ravine._hyper import at_least, is_number, non_negative, one_of
 from ravine.optim._grouped_optimizer import GroupedOptimizer
 from ravine.optim._lbfgs.iteration import iterate
@@ -181,7 +181,7 @@ class LBFGS(GroupedOptimizer):
         result = closure()
         given, grads = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
         try:
-            loss = getattr(given, "item", lambda: given)()
+            loss = as_scalar(given)
         except (TypeError, ValueError, RuntimeError):  # an array of several numbers
             loss = None
         if not is_number(loss):

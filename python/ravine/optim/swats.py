@@ -7,6 +7,7 @@ from typing import Any
 
 from ravine._hyper import flag, non_negative, pair_of_betas
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
+from ravine.optim._state import new_like
 
 
 class SWATS(RuleOptimizer):
@@ -88,7 +89,7 @@ class SWATS(RuleOptimizer):
                 if rate > 0:
                     group["sgd_scale"] = float(rate) / group["lr"]
                     for record in records:  # Adam's means are of no use any more
-                        record.states = {"momentum_buffer": self._new_state(record, "momentum_buffer", "element", 0.0)}
+                        record.states = {"momentum_buffer": new_like(record.array, 0.0, 1, record.array.shape)}
                         record.carried = {}
                     self._discard_plan()
         return result

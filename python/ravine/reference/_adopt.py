@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, greater, lesser, next_step, shrink, state_array
+from ravine.reference._common import Array, State, flush, greater, lesser, next_step, state_array, with_decay
 
 
 def adopt(
@@ -26,8 +26,7 @@ def adopt(
     t = next_step(state)
     beta1, beta2 = betas if t > 1 else (1.0, 0.0)
     clip = f((t - 1) ** 0.25 if use_clipping or t == 1 else np.inf)
-    g = descent(p, g, maximize, 0.0 if decoupled_weight_decay else weight_decay)
-    shrink(p, lr, weight_decay if decoupled_weight_decay else 0.0)
+    g = with_decay(p, g, maximize, lr, weight_decay, decoupled_weight_decay)
     m = state_array(state, "exp_avg", p)
     v = state_array(state, "exp_avg_sq", p)
     u = greater(-clip, lesser(clip, g / greater(f(eps), np.sqrt(v))))

@@ -64,3 +64,11 @@ def shrink(p: Array, lr: float, weight_decay: float) -> None:
     """Shrink a parameter by decoupled weight decay (Loshchilov & Hutter 2019)."""
     if weight_decay:
         p -= p.dtype.type(lr * weight_decay) * p
+
+
+def with_decay(p: Array, g: Array, maximize: bool, lr: float, weight_decay: float, decoupled: bool) -> Array:
+    """Return the gradient to descend; weight decay joins it, or decoupled, shrinks the parameter instead."""
+    if decoupled:
+        shrink(p, lr, weight_decay)
+        return descent(p, g, maximize, 0.0)
+    return descent(p, g, maximize, weight_decay)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, renew_means, shrink, state_array
+from ravine.reference._common import Array, State, flush, next_step, renew_means, state_array, with_decay
 
 
 def nadam(
@@ -24,8 +24,7 @@ def nadam(
     f = p.dtype.type
     beta1, beta2 = betas
     t = next_step(state)
-    g = descent(p, g, maximize, 0.0 if decoupled_weight_decay else weight_decay)
-    shrink(p, lr, weight_decay if decoupled_weight_decay else 0.0)
+    g = with_decay(p, g, maximize, lr, weight_decay, decoupled_weight_decay)
     mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (at * momentum_decay)) for at in (t, t + 1))
     product = state["mu_product"] = state.get("mu_product", 1.0) * mu
     m = state_array(state, "exp_avg", p)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, renew_means, shrink, state_array
+from ravine.reference._common import Array, State, flush, next_step, renew_means, state_array, with_decay
 
 
 def radam(
@@ -25,8 +25,7 @@ def radam(
     f = p.dtype.type
     beta1, beta2 = betas
     t = next_step(state)
-    g = descent(p, g, maximize, 0.0 if decoupled_weight_decay else weight_decay)
-    shrink(p, lr, weight_decay if decoupled_weight_decay else 0.0)
+    g = with_decay(p, g, maximize, lr, weight_decay, decoupled_weight_decay)
     m = state_array(state, "exp_avg", p)
     v = state_array(state, "exp_avg_sq", p)
     renew_means(m, v, g, betas)

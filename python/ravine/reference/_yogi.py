@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ravine.reference._common import Array, State, descent, flush, next_step, shrink, sign, state_array
+from ravine.reference._common import Array, State, flush, next_step, sign, state_array, with_decay
 
 
 def yogi(
@@ -24,8 +24,7 @@ def yogi(
     f = p.dtype.type
     beta1, beta2 = betas
     t = next_step(state)
-    g = descent(p, g, maximize, 0.0 if decoupled_weight_decay else weight_decay)
-    shrink(p, lr, weight_decay if decoupled_weight_decay else 0.0)
+    g = with_decay(p, g, maximize, lr, weight_decay, decoupled_weight_decay)
     m = state_array(state, "exp_avg", p, initial_accumulator_value)
     v = state_array(state, "exp_avg_sq", p, initial_accumulator_value)
     m += f(1 - beta1) * (g - m)

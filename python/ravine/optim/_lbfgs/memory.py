@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ravine._hyper import at_least
+from ravine._arrays import as_scalar
+from ravine._hyper import whole
 from ravine.optim._lbfgs.history import Pair
 from ravine.optim._lbfgs.space import Space
 
@@ -80,11 +81,11 @@ def read_memory(owner: str, saved: Mapping[Any, Any], keys: Sequence[Any], space
 
 
 def _float(value: Any) -> float:
-    return float(getattr(value, "item", lambda: value)())
+    return float(as_scalar(value))
 
 
 def _whole(value: Any) -> int:
-    return int(at_least(0)("value", getattr(value, "item", lambda: value)()))
+    return int(whole("value", as_scalar(value)))
 
 
 def _read(entry: dict[str, Any], name: str, convert: Callable[[Any], Any], problems: list[str]) -> Any:

@@ -248,9 +248,7 @@ class ChainedScheduler(Composite):
         if t != int(t):
             raise self._refuse_step(t, "a whole number, 0 or more")
         if t > 0 and self._needs_metrics():
-            raise ValueError(
-                f"{self._where}the learning rate at t={t!r} depends on the metrics until then; lr_at knows that of t=0."
-            )
+            raise self._refuse_without_metrics(t)
         return self._recurrence.at(int(t))
 
     def _first(self) -> list[float]:

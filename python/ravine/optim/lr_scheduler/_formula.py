@@ -105,3 +105,8 @@ class Formula:
 
     def _refuse_step(self, t: float, expected: str = "a number, 0 or more") -> ValueError:
         return ValueError(f"{self._where}t={t!r}; expected {expected}.")
+
+    def _refuse_without_metrics(self, t: float) -> ValueError:
+        return ValueError(
+            f"{self._where}the learning rate at t={t!r} depends on the metrics until then; lr_at knows that of t=0."
+        )

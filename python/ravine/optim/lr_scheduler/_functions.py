@@ -12,7 +12,33 @@ from ravine.optim.lr_scheduler._recurrence import Recurrence
 from ravine.optim.optimizer import Optimizer
 
 
-class LambdaLR(LRScheduler):
+class _OfFunctions(LRScheduler):
+    """Base class of schedules with a function of the step for each group."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        self._attach(optimizer)
+        self._lr_lambdas: list[Callable[..., float]] = self._for_each_group("lr_lambda", lr_lambda, check_callable)
+        super().__init__(optimizer, last_epoch)
+
+    @property
+    def lr_lambdas(self) -> list[Callable[..., float]]:
+        """The function of each group."""
+        return self._lr_lambdas
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a later `load_state_dict` needs, the attributes of callable objects included."""
+        return {**super().state_dict(), "lr_lambdas": [saved_callable(f) for f in self._lr_lambdas]}
+
+    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
+        return loader_with_callables(super()._loader, where, state, "lr_lambdas", self._lr_lambdas)
+
+
+class LambdaLR(_OfFunctions):
     """The initial learning rate times a function of the step: `torch.optim.lr_scheduler.LambdaLR`.
 
         lr(t) = initial_lr f(t)
@@ -37,36 +63,14 @@ class LambdaLR(LRScheduler):
     [12.5]
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
-        last_epoch: int = -1,
-    ) -> None:
-        self._attach(optimizer)
-        self._lr_lambdas: list[Callable[..., float]] = self._for_each_group("lr_lambda", lr_lambda, check_callable)
-        super().__init__(optimizer, last_epoch)
-
-    @property
-    def lr_lambdas(self) -> list[Callable[..., float]]:
-        """The function of each group."""
-        return self._lr_lambdas
-
     def lr_at(self, t: float) -> list[float]:
         """Return initial_lr f(t) for each group; nothing changes."""
         if not 0 <= t < math.inf:
             raise self._refuse_step(t)
         return [float(base * function(t)) for base, function in zip(self.base_lrs, self._lr_lambdas, strict=True)]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a later `load_state_dict` needs, the attributes of callable objects included."""
-        return {**super().state_dict(), "lr_lambdas": [saved_callable(f) for f in self._lr_lambdas]}
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        return loader_with_callables(super()._loader, where, state, "lr_lambdas", self._lr_lambdas)
-
-
-class MultiplicativeLR(LRScheduler):
+class MultiplicativeLR(_OfFunctions):
     """The learning rate times the function's value at each step: `torch.optim.lr_scheduler.MultiplicativeLR`.
 
         lr(0) = initial_lr,  lr(t) = lr(t - 1) f(t),  hence  lr(t) = initial_lr f(1) f(2) ... f(t)
@@ -96,15 +100,8 @@ class MultiplicativeLR(LRScheduler):
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        self._attach(optimizer)
-        self._lr_lambdas: list[Callable[..., float]] = self._for_each_group("lr_lambda", lr_lambda, check_callable)
         self._product = Recurrence(self._first, self._times)
-        super().__init__(optimizer, last_epoch)
-
-    @property
-    def lr_lambdas(self) -> list[Callable[..., float]]:
-        """The function of each group."""
-        return self._lr_lambdas
+        super().__init__(optimizer, lr_lambda, last_epoch)
 
     def lr_at(self, t: float) -> list[float]:
         """Return initial_lr f(1) ... f(t) for each group; nothing changes."""
@@ -128,13 +125,6 @@ class MultiplicativeLR(LRScheduler):
 
     def _prepare(self) -> None:
         self._product.forget()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a later `load_state_dict` needs, the attributes of callable objects included."""
-        return {**super().state_dict(), "lr_lambdas": [saved_callable(f) for f in self._lr_lambdas]}
-
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        return loader_with_callables(super()._loader, where, state, "lr_lambdas", self._lr_lambdas)
 
 
 def check_callable(where: str, value: Any) -> Callable[..., float]:

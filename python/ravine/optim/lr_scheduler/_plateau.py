@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ravine._arrays import as_scalar
 from ravine._hyper import at_least, decay_rate, each, non_negative, one_of, optional
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._target import initial_learning_rates, learning_rates
@@ -142,9 +143,7 @@ class ReduceLROnPlateau(LRScheduler):
             ValueError: t is another step; its learning rate depends on the metrics.
         """
         if t != 0:
-            raise ValueError(
-                f"{self._where}the learning rate at t={t!r} depends on the metrics until then; lr_at knows that of t=0."
-            )
+            raise self._refuse_without_metrics(t)
         return list(self.base_lrs)
 
     def _knows(self, t: float) -> bool:
@@ -163,7 +162,7 @@ class ReduceLROnPlateau(LRScheduler):
         if t0 is None:
             return list(lrs)
         try:
-            metric = float(getattr(metrics, "item", lambda: metrics)())  # type: ignore[arg-type]
+            metric = float(as_scalar(metrics))
         except (TypeError, ValueError):
             raise TypeError(
                 f"{self._where}metrics={metrics!r} is a {type(metrics).__name__}; expected a number, such as the loss. "

@@ -6,7 +6,9 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from ravine._hyper import is_number
-from ravine.optim.handoff import Follower, Handoff, groups_differ
+from ravine.optim._followers import Follower
+from ravine.optim._handoff_stages import groups_differ
+from ravine.optim.handoff import Handoff
 from ravine.optim.optimizer import Optimizer
 
 
