@@ -144,6 +144,13 @@ class TestLayer:
             np.testing.assert_array_equal(out, x)
             assert layer.backward(x, out=np.empty_like(x)) is not x
 
+    def test_evaluation_forgets_the_pass_before(self):
+        layer = nn.Dropout(seed=0)
+        x = np.ones(100)
+        layer(x)
+        layer.eval()(x)
+        assert layer.backward(x) is x
+
     def test_in_place(self):
         x = np.random.default_rng(0).standard_normal((50, 40))
         expected = nn.Dropout(seed=1)(x)
