@@ -182,7 +182,7 @@ def test_an_interruption_while_another_rule_is_bound(monkeypatch, at):
 def test_a_value_that_only_python_understands_works_at_every_step():
     p, q = np.ones(4), np.ones(4)
     optimizer, other = optim.Adam([p]), optim.Adam([q], lr=0.1)
-    optimizer.param_groups[0]["lr"] = "0.1"
+    optimizer.param_groups[0]["lr"] = Fraction(1, 10)
     for _ in range(3):
         optimizer.step([GRAD])
         other.step([GRAD])
@@ -363,7 +363,7 @@ def test_flags_are_flags_later_too(key):
 
 
 def test_limits_may_be_given_as_anything_that_is_a_number():
-    optim.Rprop([np.ones(4)], step_sizes=("0.5", 50.0)).step([GRAD])
+    optim.Rprop([np.ones(4)], step_sizes=(Fraction(1, 2), 50.0)).step([GRAD])
 
 
 @pytest.mark.parametrize(
