@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ravine._arrays import address, describe
+from ravine._arrays import describe, place
 from ravine._hyper import whole
+from ravine._saved import is_list, noted, within
 from ravine.optim._grouped_optimizer import GroupedOptimizer
-from ravine.optim._loading import noted
-from ravine.optim._parameters import Record
 from ravine.optim.optimizer import Optimizer
 from ravine.optim.schedule_free import ScheduleFree
 
@@ -38,7 +37,7 @@ def check_shared(where: str, optimizers: Sequence[Optimizer], i: int, j: int) ->
     if len(one._records) != len(other._records):
         raise ValueError(f"{stages} have {len(one._records)} and {len(other._records)} parameters. {advice}")
     for a, b in zip(one._records, other._records, strict=True):
-        if _place(a) != _place(b):
+        if place(a.array) != place(b.array):
             raise ValueError(
                 f"{stages} have different arrays: {a.label} ({describe(a.array)}) and {b.label} ({describe(b.array)}). "
                 + advice
@@ -49,11 +48,6 @@ def check_shared(where: str, optimizers: Sequence[Optimizer], i: int, j: int) ->
             )
         if a.name != b.name:
             raise ValueError(f"{stages} have different names for one array: {a.name!r} and {b.name!r}. {advice}")
-
-
-def _place(record: Record) -> tuple[Any, ...]:
-    array = record.array
-    return address(array), array.shape, array.strides, array.dtype
 
 
 def check_takes_over(where: str, optimizers: Sequence[Optimizer], at_work: int, stage: int) -> None:
@@ -88,18 +82,21 @@ class SavedStages(NamedTuple):
 def read_stages(state_dict: Mapping[str, Any], optimizers: Sequence[Optimizer], problems: list[str]) -> SavedStages:
     """Return what has been saved, and list what does not fit these optimizers, which stay as they are."""
     names = ("stage", "steps", "stage_steps", "optimizers")
-    if not isinstance(state_dict, Mapping) or not set(names) <= set(state_dict):
+    if not isinstance(state_dict, Mapping) or not set(names) <= state_dict.keys():
         problems.append(f"it is not a dict with {', '.join(map(repr, names))}")
         return SavedStages()
     stage, steps, stage_steps = (noted(whole, name, state_dict[name], problems) for name in names[:3])
-    saved = list(state_dict["optimizers"])
+    problems += [f"unknown {key!r}" for key in state_dict if key not in names]
+    saved = state_dict["optimizers"]
+    if not is_list(saved):
+        problems.append(f"optimizers is {describe(saved)}; expected a list of {len(optimizers)} states")
+        return SavedStages()
     if len(saved) != len(optimizers):
         problems.append(f"it has {len(saved)} optimizers; expected {len(optimizers)}")
     elif stage >= len(saved):
         problems.append(f"stage={stage}; expected one of 0 to {len(saved) - 1}")
-    restores = []
-    for i, (optimizer, state) in enumerate(zip(optimizers, saved, strict=False)):
-        found: list[str] = []
-        restores.append(optimizer._loader(state, found))
-        problems += [f"optimizers[{i}] ({optimizer._owner}): {problem}" for problem in found]
+    restores = [
+        within(f"optimizers[{i}] ({optimizer._owner})", optimizer._loader, state, problems)
+        for i, (optimizer, state) in enumerate(zip(optimizers, saved, strict=False))
+    ]
     return SavedStages(stage, steps, stage_steps, tuple(restores))

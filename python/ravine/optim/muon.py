@@ -17,6 +17,9 @@ Array = np.ndarray[Any, Any]
 
 _COEFFICIENTS = Numbers({"a": finite, "b": finite, "c": finite}, "three numbers such as (3.4445, -4.775, 2.0315)")
 
+# What NumPy computes with; the compiled part has the other hyper-parameters.
+_OF_THE_ITERATION = ("ns_coefficients", "eps", "ns_steps", "adjust_lr_fn")
+
 
 class Muon(RuleOptimizer):
     """Momentum, made orthogonal: all directions of a matrix move equally fast.
@@ -115,17 +118,19 @@ class Muon(RuleOptimizer):
     def _transform(self, positions: Sequence[int]) -> None:
         """Make the directions of these parameters orthogonal."""
         for i in positions:
-            _make_orthogonal(self._scratch[i]["direction"], self.param_groups[self._records[i].group])
+            group = self.param_groups[self._records[i].group]
+            hyper = {name: self._checks[name](f"Muon: {name}", group[name]) for name in _OF_THE_ITERATION}
+            _make_orthogonal(self._scratch[i]["direction"], hyper)
 
 
 def _make_orthogonal(u: Array, group: Mapping[str, Any]) -> None:
     """Replace a direction by the scaled result of the iteration."""
     rows, columns = u.shape
+    if u.size == 0:
+        return
     scale = math.sqrt(max(1.0, rows / columns))
     if group["adjust_lr_fn"] == "match_rms_adamw":
         scale = 0.2 * math.sqrt(max(rows, columns))
-    if u.size == 0:
-        return
     x = u if rows <= columns else u.T
     x /= max(np.linalg.norm(u), group["eps"])
     steps = group["ns_steps"]

@@ -6,9 +6,20 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ravine.optim.lr_scheduler._saving import checked_state, groups_loader, saved_attributes, saved_groups
+from ravine._arrays import describe
+from ravine._hyper import MOST, shown
+from ravine._saved import checked
+from ravine.optim.lr_scheduler._saving import (
+    FITS,
+    checked_attributes,
+    checked_values,
+    saved_attributes,
+    saved_groups,
+    set_values,
+)
 from ravine.optim.lr_scheduler._standing import Standing
 from ravine.optim.lr_scheduler._target import enlist, handoff_of
+from ravine.optim.lr_scheduler._undoing import all_or_nothing
 from ravine.optim.optimizer import Optimizer
 
 
@@ -45,10 +56,11 @@ class LRScheduler(Standing):
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._attach(optimizer)
-        if not isinstance(last_epoch, int) or last_epoch < -1:
+        if not isinstance(last_epoch, int) or not -1 <= last_epoch <= MOST:
             raise ValueError(
-                f"{self._where}last_epoch={last_epoch!r}; expected -1 to start anew, or a step to go on after."
+                f"{self._where}last_epoch={shown(last_epoch)}; expected -1 to start anew, or a step to go on after."
             )
+        self._check_together(self._where)
         for index, group in enumerate(optimizer.param_groups):
             if last_epoch >= 0 and "initial_lr" not in group:
                 raise ValueError(
@@ -90,23 +102,29 @@ class LRScheduler(Standing):
             if group["lr"] != expected:
                 self._step(None, None)
                 return
-        for group, lr in zip(groups, lrs):  # noqa: B905
-            group["lr"] = lr
-        self._t = t
-        self._expected = self._last_lr = self._written.values = lrs
-        if self._overrides_arrive:
-            self._arrive(t, lrs)
+        try:
+            for group, lr in zip(groups, lrs):  # noqa: B905
+                group["lr"] = lr
+            self._t = t
+            self._expected = self._last_lr = self._written.values = lrs
+            if self._overrides_arrive:
+                self._arrive(t, lrs)
+        except BaseException:
+            self._set(t, lrs, lrs)  # what Ctrl-C has interrupted is done again
+            raise
 
     def _step(self, epoch: float | None, metrics: float | None) -> None:
         """Step in the general case: at the beginning, to some epoch, from what others have set, with metrics."""
-        if self._waits(epoch):
-            return
+        if not self._waits(epoch):
+            all_or_nothing(self, lambda: self._advance(epoch, metrics))
+
+    def _advance(self, epoch: float | None, metrics: float | None) -> None:
         t = self._t + 1 if epoch is None else self._checked_epoch(epoch)
         if self._t == 0 and not self.optimizer.has_stepped:
             warnings.warn(
                 f"{type(self).__name__}.step() was called before optimizer.step(), so the first learning rate of the "
                 "schedule was never used. Call optimizer.step() first, then the schedule's step().",
-                stacklevel=3,
+                stacklevel=5,
             )
         now = [group["lr"] for group in self.optimizer.param_groups]
         if self._overrides_get_lr:
@@ -155,15 +173,31 @@ class LRScheduler(Standing):
         Raises:
             ValueError: the saved state does not fit; nothing has changed.
         """
-        restore = self._loader(f"{type(self).__name__}.load_state_dict: ", state_dict)
-        restore_groups = groups_loader(self.optimizer, state_dict)
-        restore()
-        self._written.values = restore_groups()
-        self._written.stepped = self._t != 0
+        checked(type(self).__name__, "schedule", self._loader, state_dict)()
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        """Check a saved state; return what takes it over, but for the groups."""
-        attributes = checked_state(self, where, state)
+    def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Check a saved state and list what does not fit; return what takes it over."""
+        restore = self._own_loader(state_dict, problems)
+        values = {} if problems else checked_values(self, state_dict, problems)
+
+        def restore_with_groups() -> None:
+            restore()
+            self._written.values = values["lr"]
+            self._written.stepped = self._t != 0
+            set_values(self.optimizer, values)
+
+        return restore_with_groups
+
+    def _own_loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Do as `_loader`, but leave what the groups hold alone, as parts of other schedules do."""
+        if not isinstance(state_dict, Mapping):
+            problems.append(f"it is {describe(state_dict)}; expected a dict, {FITS}")
+            return lambda: None
+        return self._checked_state(state_dict, problems)
+
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Check what has been saved of the schedule by itself; return what takes it over."""
+        attributes = checked_attributes(self, state, problems)
 
         def restore() -> None:
             vars(self).update(attributes)
