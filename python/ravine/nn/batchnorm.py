@@ -9,7 +9,7 @@ import numpy as np
 
 from ravine import _core
 from ravine._arrays import SUPPORTED
-from ravine._hyper import at_least, choice, flag, non_negative, unit
+from ravine._hyper import at_least, choice, flag, non_negative, unit, whole
 from ravine.nn.functional import ACTIVATIONS, LAYOUTS
 from ravine.nn.layer import Layer
 from ravine.nn.parameter import Parameter
@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 
 class _BatchNorm(Layer):
     _ndims: ClassVar[tuple[int, ...]]
+    _checks = {"num_batches_tracked": whole}
 
     def __init__(
         self,

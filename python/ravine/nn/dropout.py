@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 class _Dropout(Layer):
     _kind: ClassVar[functional.DropoutKind] = "element"
     _ndim: ClassVar[int | None] = None
+    _checks = {"seed": functional.as_seed, "offset": functional.as_seed}
 
     def __init__(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from ravine._arrays import as_array, describe
-from ravine._hyper import flag
+from ravine._hyper import Check, flag
+from ravine._saved import load, noted, of_scalar
 from ravine.nn.parameter import Parameter
 
 Array = np.ndarray[Any, Any]
@@ -21,6 +22,9 @@ class Layer:
     Attributes:
         training: whether the layer does what it does in training. `train()` and `eval()` set it.
     """
+
+    # The check of each whole number in its state.
+    _checks: ClassVar[Mapping[str, Check]] = {}
 
     def __init__(self) -> None:
         self.training = True
@@ -63,30 +67,39 @@ class Layer:
             ValueError: something is missing, unknown, or of another shape or dtype. The message lists everything; the
                 layer is as it was.
         """
+        load(type(self).__name__, "layer", self._loader, state_dict)
+
+    def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Check a saved state and list what does not fit; return what takes it over."""
         state = self._state()
-        problems = [f"{name!r} is missing" for name in state if name not in state_dict]
+        if not isinstance(state_dict, Mapping):
+            problems.append(f"it is {describe(state_dict)}; expected a dict with {', '.join(map(repr, state))}")
+            state_dict = state
+        problems += [f"{name!r} is missing" for name in state if name not in state_dict]
         problems += [f"{name!r} is unknown" for name in state_dict if name not in state]
-        found: dict[str, Any] = {}
-        for name in state.keys() & state_dict.keys():
-            came, there = as_array(state_dict[name]), state[name]
-            if isinstance(there, np.ndarray):
-                if came is None or came.shape != there.shape or came.dtype != there.dtype:
-                    came_as = describe(state_dict[name] if came is None else came)
-                    problems.append(f"{name!r} is {came_as}; expected {describe(there)}")
-                found[name] = came
-            elif came is not None and came.ndim == 0 and came.dtype.kind in "iu":
-                found[name] = int(came)
-            elif isinstance(state_dict[name], int | np.integer) and state_dict[name] >= 0:
-                found[name] = int(state_dict[name])
+        arrays: list[tuple[Array, Array]] = []
+        numbers: dict[str, int] = {}
+        for name, there in state.items():
+            if name not in state_dict:
+                continue
+            came = state_dict[name]
+            if not isinstance(there, np.ndarray):
+                numbers[name] = noted(of_scalar(self._checks[name]), name, came, problems)
+                continue
+            array = as_array(came)
+            if array is None or array.shape != there.shape or array.dtype != there.dtype:
+                problems.append(f"{name!r} is {describe(came if array is None else array)}; expected {describe(there)}")
+            elif not there.flags.writeable:
+                problems.append(f"{name!r} of this layer is read-only; set arr.flags.writeable = True")
             else:
-                problems.append(f"{name!r} is {state_dict[name]!r}; expected a whole number, 0 or more")
-        if problems:
-            raise ValueError(f"{type(self).__name__}.load_state_dict: {'; '.join(sorted(problems))}.")
-        for name, value in found.items():
-            if isinstance(state[name], np.ndarray):
-                state[name][...] = value
-            else:
-                setattr(self, name, value)
+                arrays.append((there, array.copy()))
+
+        def restore() -> None:
+            for there, array in arrays:
+                there[...] = array
+            vars(self).update(numbers)
+
+        return restore
 
     def _repr_arguments(self) -> str:
         return ""

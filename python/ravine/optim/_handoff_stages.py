@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from ravine._arrays import address, describe
 from ravine._hyper import whole
+from ravine._saved import noted, within
 from ravine.optim._grouped_optimizer import GroupedOptimizer
-from ravine.optim._loading import noted
 from ravine.optim._parameters import Record
 from ravine.optim.optimizer import Optimizer
 from ravine.optim.schedule_free import ScheduleFree
@@ -97,9 +97,8 @@ def read_stages(state_dict: Mapping[str, Any], optimizers: Sequence[Optimizer], 
         problems.append(f"it has {len(saved)} optimizers; expected {len(optimizers)}")
     elif stage >= len(saved):
         problems.append(f"stage={stage}; expected one of 0 to {len(saved) - 1}")
-    restores = []
-    for i, (optimizer, state) in enumerate(zip(optimizers, saved, strict=False)):
-        found: list[str] = []
-        restores.append(optimizer._loader(state, found))
-        problems += [f"optimizers[{i}] ({optimizer._owner}): {problem}" for problem in found]
+    restores = [
+        within(f"optimizers[{i}] ({optimizer._owner})", optimizer._loader, state, problems)
+        for i, (optimizer, state) in enumerate(zip(optimizers, saved, strict=False))
+    ]
     return SavedStages(stage, steps, stage_steps, tuple(restores))

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ravine._arrays import as_array, as_scalar, describe
-from ravine._hyper import Check, finite, whole
+from ravine._hyper import finite, whole
+from ravine._saved import noted
 from ravine.optim._parameters import Record
 from ravine.optim._state import new_like
 
@@ -122,12 +123,3 @@ def _step_count(label: str, value: Any, problems: list[str]) -> int:
         problems.append(f"{label}: step is {value}; expected a whole number, 0 or more")
         return 0
     return count
-
-
-def noted(check: Check, where: str, value: Any, problems: list[str]) -> Any:
-    """Return a value as its check does, or 0 where it does not pass, which is added to the problems."""
-    try:
-        return check(where, value)
-    except (TypeError, ValueError) as error:
-        problems.append(str(error))
-        return 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ravine._hyper import Check
+from ravine._saved import load
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
 
@@ -189,14 +190,7 @@ class Optimizer:
             ValueError: it does not fit. The message lists every mismatch (groups, names, shapes, dtypes, values), and
                 the optimizer is as it was.
         """
-        problems: list[str] = []
-        restore = self._loader(state_dict, problems)
-        if problems:
-            raise ValueError(
-                f"{self._owner}.load_state_dict: the saved state does not fit this optimizer, which is unchanged:\n  "
-                + "\n  ".join(problems)
-            )
-        restore()
+        load(self._owner, "optimizer", self._loader, state_dict)
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Do as `_checked_state`, between the hooks."""

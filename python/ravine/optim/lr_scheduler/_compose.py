@@ -7,7 +7,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from ravine._arrays import describe
 from ravine._hyper import at_least, increasing, one_of, positive_unit, unit
+from ravine._saved import within
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import FactorLR, power
 from ravine.optim.lr_scheduler._recurrence import Recurrence
@@ -85,18 +87,21 @@ class Composite(LRScheduler):
         """Return what a later `load_state_dict` needs, the states of the parts included."""
         return {**super().state_dict(), "schedulers": [part.state_dict() for part in self._schedulers]}
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        saved = state.get("schedulers", ())
-        if len(saved) != len(self._schedulers):
-            raise ValueError(f"{where}schedulers holds {len(saved)} states; expected {len(self._schedulers)}.")
-        loaders = [
-            part._loader(f"{where}schedulers[{i}]: ", part_state)
-            for i, (part, part_state) in enumerate(zip(self._schedulers, saved, strict=True))
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        saved = state.get("schedulers")
+        if not isinstance(saved, list | tuple) or len(saved) != len(self._schedulers):
+            came = f"has {len(saved)} states" if isinstance(saved, list | tuple) else f"is {describe(saved)}"
+            problems.append(f"schedulers {came}; expected a list of {len(self._schedulers)} states")
+            saved = ()
+        restores = [
+            within(f"schedulers[{i}] ({type(part).__name__})", part._own_loader, part_state, problems)
+            for i, (part, part_state) in enumerate(zip(self._schedulers, saved, strict=False))
         ]
-        loaders.append(super()._loader(where, {name: value for name, value in state.items() if name != "schedulers"}))
+        own = {name: value for name, value in state.items() if name != "schedulers"}
+        restores.append(super()._checked_state(own, problems))
 
         def restore() -> None:
-            for restore_one in loaders:
+            for restore_one in restores:
                 restore_one()
 
         return restore
@@ -128,6 +133,8 @@ class SequentialLR(Composite):
     [0.1, 0.1, 0.1, 1.0, 0.5, 0.25]
     """
 
+    _checks = {"milestones": increasing}
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -138,12 +145,16 @@ class SequentialLR(Composite):
         self._attach(optimizer)
         self._check_parts(schedulers, optimizer)
         self.milestones = increasing(self._where + "milestones", milestones)
+        super().__init__(optimizer, last_epoch)
+
+    milestones: list[int]
+
+    def _check_together(self, where: str) -> None:
         if len(self.milestones) != len(self._schedulers) - 1:
             raise ValueError(
-                f"{self._where}{len(self._schedulers)} schedulers and {len(self.milestones)} milestones; expected one "
+                f"{where}{len(self._schedulers)} schedulers and {len(self.milestones)} milestones; expected one "
                 "milestone less than schedulers."
             )
-        super().__init__(optimizer, last_epoch)
 
     def _start(self) -> None:
         self._continue(0)
@@ -182,13 +193,6 @@ class SequentialLR(Composite):
     def _arrive(self, t: float, lrs: list[float]) -> None:
         part, local = self._part_at(t)
         part._stand_at(local, lrs)
-
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        if "milestones" in state:
-            milestones = increasing(where + "milestones", state["milestones"])
-            if len(milestones) != len(self._schedulers) - 1:
-                raise ValueError(f"{where}milestones={milestones}; expected {len(self._schedulers) - 1} of them.")
-        return super()._loader(where, state)
 
 
 class ChainedScheduler(Composite):
@@ -333,9 +337,11 @@ class WarmupLR(Composite):
         self._check_parts([schedule], None)
         self._after = schedule
         self._configure(self.optimizer, warmup_steps=warmup_steps, start_factor=start_factor, strategy=strategy)
-        if self.strategy == "exponential":
-            positive_unit(self._where + "start_factor", start_factor)
         super().__init__(self.optimizer, last_epoch)
+
+    def _check_together(self, where: str) -> None:
+        if self.strategy == "exponential":
+            positive_unit(where + "start_factor", self.start_factor)
 
     warmup_steps: int
     start_factor: float

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ravine._hyper import Check, at_least, each, flag, non_negative, one_of, optional, positive, unit
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import power
-from ravine.optim.lr_scheduler._functions import check_callable, loader_with_callables, saved_callable
+from ravine.optim.lr_scheduler._functions import check_callable, saved_callable, with_callables
 from ravine.optim.lr_scheduler._momentum import momentum_key, set_momentum
 from ravine.optim.lr_scheduler._target import stages
 from ravine.optim.optimizer import Optimizer
@@ -21,6 +21,7 @@ class MomentumCycle(LRScheduler):
     _brings_bases = True
 
     cycle_momentum: bool
+    max_lrs: list[float]
     base_momentums: list[float]
     max_momentums: list[float]
 
@@ -52,10 +53,15 @@ class MomentumCycle(LRScheduler):
     def _cycles_momentum(self) -> bool:
         return self.cycle_momentum
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        if state.get("cycle_momentum") and momentum_key(self.optimizer) is None:
-            raise ValueError(f"{where}cycle_momentum is True, but this optimizer has neither momentum nor betas.")
-        return super()._loader(where, state)
+    def _check_together(self, where: str) -> None:
+        if not self.cycle_momentum:
+            return
+        if momentum_key(self.optimizer) is None:
+            raise ValueError(f"{where}cycle_momentum=True, but the optimizer has neither momentum nor betas")
+        for name in ("base_momentums", "max_momentums"):
+            values = getattr(self, name)
+            if len(values) != len(self.max_lrs):
+                raise ValueError(f"{where}{name} has {len(values)} values for {len(self.max_lrs)} parameter groups")
 
     def _arrive(self, t: float, lrs: list[float]) -> None:
         if self.cycle_momentum:
@@ -103,9 +109,11 @@ class CyclicLR(MomentumCycle):
         "gamma": non_negative,
         "scale_mode": one_of("cycle", "iterations"),
         "cycle_momentum": flag,
+        "base_momentums": each(non_negative),
+        "max_momentums": each(non_negative),
         "max_lrs": each(non_negative),
     }
-    _per_group = ("max_lrs", "base_momentums", "max_momentums")
+    _per_group = ("max_lrs",)
 
     def __init__(
         self,
@@ -185,8 +193,8 @@ class CyclicLR(MomentumCycle):
         """Return what a later `load_state_dict` needs, the attributes of a callable object included."""
         return {**super().state_dict(), "scale_fn": [saved_callable(f) for f in self._functions()]}
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        return loader_with_callables(super()._loader, where, state, "scale_fn", self._functions())
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        return with_callables(super()._checked_state, state, "scale_fn", self._functions(), problems)
 
     def _functions(self) -> list[Callable[..., float]]:
         return [] if self._scale_fn is None else [self._scale_fn]
@@ -240,11 +248,13 @@ class OneCycleLR(MomentumCycle):
         "pct_start": unit,
         "anneal_strategy": one_of("cos", "linear"),
         "cycle_momentum": flag,
+        "base_momentums": each(non_negative),
+        "max_momentums": each(non_negative),
         "three_phase": flag,
         "max_lrs": each(non_negative),
         "min_lrs": each(non_negative),
     }
-    _per_group = ("max_lrs", "min_lrs", "base_momentums", "max_momentums")
+    _per_group = ("max_lrs", "min_lrs")
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from ravine._hyper import at_least, each, flag, non_negative, positive, positive_unit, unit
@@ -71,6 +72,10 @@ class MultiStepLR(FactorLR):
         self._configure(optimizer, milestones=given, gamma=gamma)
         self.milestones.sort()
         super().__init__(optimizer, last_epoch)
+
+    def _check_together(self, where: str) -> None:
+        if any(later < earlier for earlier, later in pairwise(self.milestones)):
+            raise ValueError(f"{where}milestones={self.milestones}; expected them in order.")
 
     milestones: list[int]
     gamma: float

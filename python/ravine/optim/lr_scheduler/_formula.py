@@ -96,12 +96,11 @@ class Formula:
             )
         return [check(f"{self._where}{name}[{i}]", item) for i, item in enumerate(value)]
 
+    def _check_together(self, where: str) -> None:
+        """Raise where arguments, each right by itself, do not go together."""
+
     def _checked_epoch(self, epoch: float) -> float:
-        if not is_number(epoch):
-            raise TypeError(f"{self._where}epoch={epoch!r} is a {type(epoch).__name__}; expected a number, 0 or more.")
-        if not 0 <= epoch < math.inf:
-            raise ValueError(f"{self._where}epoch={epoch!r}; expected a finite number, 0 or more.")
-        return int(epoch) if epoch == int(epoch) else float(epoch)
+        return checked_step(self._where + "epoch", epoch)
 
     def _refuse_step(self, t: float, expected: str = "a number, 0 or more") -> ValueError:
         return ValueError(f"{self._where}t={t!r}; expected {expected}.")
@@ -110,3 +109,12 @@ class Formula:
         return ValueError(
             f"{self._where}the learning rate at t={t!r} depends on the metrics until then; lr_at knows that of t=0."
         )
+
+
+def checked_step(where: str, value: Any) -> float:
+    """A step to stand at: a number, 0 or more."""
+    if not is_number(value):
+        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected a number, 0 or more.")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{where}={value!r}; expected a finite number, 0 or more.")
+    return int(value) if value == int(value) else float(value)
