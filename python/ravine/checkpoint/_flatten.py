@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -81,10 +81,12 @@ class _Flattener:
             return value if math.isfinite(value) else {"$float": repr(value)}
         if isinstance(value, Mapping):
             return self._mapping(value, path)
-        if isinstance(value, list):
-            return [self.value(item, (*path, i)) for i, item in enumerate(value)]
-        if isinstance(value, tuple):
-            return {"$tuple": [self.value(item, (*path, i)) for i, item in enumerate(value)]}
+        if isinstance(value, list | tuple):
+            items = [self.value(item, (*path, i)) for i, item in enumerate(value)]
+            return items if isinstance(value, list) else {"$tuple": items}
+        return self._of_memory(value, path)
+
+    def _of_memory(self, value: Any, path: tuple[Any, ...]) -> Any:
         if isinstance(value, np.generic):
             return {"$scalar": self._array(np.asarray(value), value, path)}
         array = None if isinstance(value, bytes | bytearray | np.ma.MaskedArray) else as_array(value)
@@ -139,17 +141,16 @@ def _joined(arrays: Mapping[str, Array], rest: Any) -> Any:
         return [_joined(arrays, item) for item in rest]
     if not isinstance(rest, dict):
         return rest
-    (tag, held) = next(iter(rest.items())) if len(rest) == 1 else ("", None)
-    if not tag.startswith("$"):
-        return {key: _joined(arrays, item) for key, item in rest.items()}
-    if tag == "$array":
-        return arrays[held]
-    if tag == "$scalar":
-        return arrays[held][()]
-    if tag == "$tuple":
-        return tuple(_joined(arrays, item) for item in held)
-    if tag == "$dict":
-        return {_joined(arrays, key): _joined(arrays, item) for key, item in held}
-    if tag == "$float":
-        return float(held)
-    raise ValueError(f"unknown {tag!r}")
+    tag = next(iter(rest)) if len(rest) == 1 else ""
+    if tag.startswith("$"):
+        return _JOINERS[tag](arrays, rest[tag])
+    return {key: _joined(arrays, item) for key, item in rest.items()}
+
+
+_JOINERS: dict[str, Callable[[Mapping[str, Array], Any], Any]] = {
+    "$array": lambda arrays, name: arrays[name],
+    "$scalar": lambda arrays, name: arrays[name][()],
+    "$tuple": lambda arrays, items: tuple(_joined(arrays, item) for item in items),
+    "$dict": lambda arrays, pairs: {_joined(arrays, key): _joined(arrays, item) for key, item in pairs},
+    "$float": lambda arrays, text: float(text),  # noqa: ARG005
+}

@@ -90,7 +90,9 @@ def local_header(name: str, size: int, crc: int, position: int) -> bytes:
     """Return what stands before a member's content, which begins at a multiple of 64 bytes.
 
     Args:
-        name, size, crc: of the member.
+        name: of the member.
+        size: of its content.
+        crc: of its content.
         position: of this header in the file.
     """
     encoded = name.encode()

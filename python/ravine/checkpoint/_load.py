@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ravine._hyper import flag
 from ravine.checkpoint import _background
 from ravine.checkpoint._flatten import unflatten
 from ravine.checkpoint._parts import KINDS, Act, Change, changes, param_changes
-from ravine.checkpoint._reading import Contents, DamagedError
+from ravine.checkpoint._reading import Contents
 
 _WHERE = "checkpoint.load"
 # In this order they take over: a schedule writes learning rates into its optimizer's groups, which comes first.
@@ -64,8 +65,12 @@ def load(
 
     Args:
         path: of the file; also one of those that `keep` keeps.
-        optimizer, scheduler, params, layers, rng: what is to go on, constructed as it was when it was saved, in the
-            same forms. Parameters and the arrays of layers are written in place. What is not given is only returned.
+        optimizer: what is to go on, constructed as it was when it was saved, in the form in which it was given: one,
+            a list, or a dict by name. What is not given here and below is only returned.
+        scheduler: likewise.
+        params: parameters, which are written in place; found by name where both have names, by position otherwise.
+        layers: as optimizers. Their arrays are written in place.
+        rng: likewise.
         mmap: return arrays as read-only views of the file, which the system reads when they are looked at; otherwise
             they are in memory of their own, and may be written. The file must then not be changed in place by others
             (`save` never does: it puts a new one there).
@@ -123,7 +128,7 @@ def _as_checkpoint(contents: Contents, arrays: Mapping[str, Any]) -> Checkpoint:
             **{part: parts.get(part) for part in _ORDER},
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{str(contents.path)!r} is damaged: its manifest is none of a checkpoint: {error}") from None
+        raise contents.damaged(f"its manifest is none of a checkpoint: {error}") from None
 
 
 def _make(to_make: Sequence[Change]) -> None:
@@ -140,8 +145,6 @@ def _make(to_make: Sequence[Change]) -> None:
 def _put_back(undo: Sequence[Act]) -> None:
     left = list(undo)
     while left:
-        try:
+        with suppress(KeyboardInterrupt):  # then once more: the first is on its way already
             left[-1]()
             left.pop()
-        except KeyboardInterrupt:  # once more: the first is on its way already
-            continue

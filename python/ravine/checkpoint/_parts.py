@@ -63,6 +63,11 @@ def _change_of(value: Any, state: Any, problems: list[str]) -> Change:
     return Change(value._loader(state, problems), lambda: value._loader(value.state_dict(), []))
 
 
+def _optimizer_change(optimizer: Optimizer, state: Any, problems: list[str]) -> Change:
+    # Going back is nobody's loading, and so without hooks.
+    return Change(optimizer._loader(state, problems), lambda: optimizer._checked_state(optimizer._saved(), []))
+
+
 # --- random number generators
 
 
@@ -107,7 +112,7 @@ def _generator_change(rng: Any, state: Any, problems: list[str]) -> Change:
 
 KINDS = {
     "layers": Kind("a layer of ravine.nn", (Layer,), _class_name, _state_dict, _change_of),
-    "optimizer": Kind("an optimizer of ravine.optim", (Optimizer,), _class_name, _state_dict, _change_of),
+    "optimizer": Kind("an optimizer of ravine.optim", (Optimizer,), _class_name, _state_dict, _optimizer_change),
     "scheduler": Kind(
         "a schedule of ravine.optim.lr_scheduler",
         (LRScheduler, HyperparameterScheduler),
@@ -148,7 +153,8 @@ def changes(where: str, part: str, objects: Any, names: Any, states: Any, proble
         where: how error messages begin.
         part: a key of `KINDS`.
         objects: one, a list of them, or a dict of them by name.
-        names, states: what `saved` returned.
+        names: the first that `saved` returned.
+        states: the second.
         problems: what does not fit is added to it.
     """
     kind = KINDS[part]
@@ -157,7 +163,11 @@ def changes(where: str, part: str, objects: Any, names: Any, states: Any, proble
     if form != saved_form:
         problems.append(f"{part}: {saved_form} was saved; {form} is to be loaded")
         return []
-    there, states = (_by_key(each) for each in (names, states))
+    there = _by_key(names)
+    held = {None: states} if form == _ONE else _by_key(states)
+    if there.keys() != held.keys():
+        problems.append(f"{part}: the names in the file are not those of its states")
+        return []
     missing = [key for key in given if key not in there]
     unknown = [key for key in there if key not in given]
     problems += [f"{part}{_index(key)} has not been saved" for key in missing]
@@ -170,15 +180,18 @@ def changes(where: str, part: str, objects: Any, names: Any, states: Any, proble
             problems.append(f"{part}{_index(key)} is a {kind.name(each)}; a {there[key]} was saved")
             continue
         found: list[str] = []
-        result.append(kind.load(each, states[key], found))
+        result.append(kind.load(each, held[key], found))
         problems += [f"{part}{_index(key)}: {problem}" for problem in found]
     return result
+
+
+_ONE = "one object"
 
 
 def _form(objects: Any) -> str:
     if isinstance(objects, Mapping):
         return "a dict"
-    return "a list" if isinstance(objects, list | tuple) else "one object"
+    return "a list" if isinstance(objects, list | tuple) else _ONE
 
 
 def _by_key(objects: Any) -> dict[Any, Any]:

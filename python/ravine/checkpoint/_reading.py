@@ -9,7 +9,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -86,8 +86,13 @@ class Contents:
 
     # --- the structure
 
-    def _damaged(self, what: str) -> DamagedError:
+    def damaged(self, what: str) -> DamagedError:
+        """Return the error that says what is wrong with the file."""
         return DamagedError(f"{str(self.path)!r} is damaged: {what}.")
+
+    def damaged_arrays(self, names: Sequence[str]) -> DamagedError:
+        """Return the error that lists arrays whose checksums are others."""
+        return self.damaged(f"{len(names)} of its {len(self.entries)} arrays have other checksums: {', '.join(names)}")
 
     def _bytes(self, start: int, size: int) -> bytes:
         self._file.seek(start)
@@ -109,21 +114,21 @@ class Contents:
                 f"file ({size} bytes)."
             )
         if footer.file_size != size:
-            raise self._damaged(f"it has {size} bytes; expected {footer.file_size}")
+            raise self.damaged(f"it has {size} bytes; expected {footer.file_size}")
         if footer.manifest.start + footer.manifest.size > size:
-            raise self._damaged("its manifest lies beyond its end")
+            raise self.damaged("its manifest lies beyond its end")
         return footer
 
     def _read_manifest(self, footer: Footer) -> Mapping[str, Any]:
         text = self._bytes(footer.manifest.start, footer.manifest.size)
         if zlib.crc32(text) != footer.manifest.crc:
-            raise self._damaged("the checksum of its manifest is another")
+            raise self.damaged("the checksum of its manifest is another")
         try:
             manifest = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise self._damaged(f"its manifest is no JSON: {error}") from None
+            raise self.damaged(f"its manifest is no JSON: {error}") from None
         if not isinstance(manifest, dict):
-            raise self._damaged("its manifest is no object")
+            raise self.damaged("its manifest is no object")
         return manifest
 
     def _read_entries(self, file_size: int) -> dict[str, Entry]:
@@ -143,7 +148,7 @@ class Contents:
                     raise ValueError("a place beyond the end")
                 entries[name] = Entry(name, dtype, shape, described["order"], start + head, head, nbytes, crc)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            raise self._damaged(f"its manifest does not describe arrays: {error}") from None
+            raise self.damaged(f"its manifest does not describe arrays: {error}") from None
         return entries
 
     def _check_structure(self, footer: Footer) -> None:
@@ -157,14 +162,14 @@ class Contents:
             for member in (*arrays, footer.manifest):
                 header = local_header(member.name, member.size, member.crc, position)
                 if position + len(header) != member.start or self._bytes(position, len(header)) != header:
-                    raise self._damaged(f"the head of {member.name!r}, {len(header)} bytes from {position} on, is not it")
+                    raise self.damaged(f"bytes {position} to {position + len(header)} do not begin {member.name!r}")
                 headers.append(position)
                 position = member.start + member.size
             expected = ending((*arrays, footer.manifest), headers, position)
         except (OverflowError, UnicodeEncodeError, struct.error) as error:
-            raise self._damaged(f"its manifest cannot be: {error}") from None
+            raise self.damaged(f"its manifest cannot be: {error}") from None
         if position + len(expected) != footer.file_size or self._bytes(position, len(expected)) != expected:
-            raise self._damaged("the zip's directory at its end is not that of its manifest")
+            raise self.damaged("the zip's directory at its end is not that of its manifest")
 
     # --- the arrays
 
@@ -204,17 +209,16 @@ class Contents:
                 memory = np.empty(entry.nbytes, np.uint8)
                 head = self._bytes(entry.offset - entry.head, entry.head)
                 whole = self._file.readinto(memory.data) == entry.nbytes  # type: ignore[attr-defined]
-                if not whole or (verify and zlib.crc32(memory, zlib.crc32(head)) != entry.crc):
+                if not whole or (verify and zlib.crc32(memory.data, zlib.crc32(head)) != entry.crc):
                     damaged.append(name)
                 arrays[name] = self._array(entry, memory, 0)
         if damaged:
-            raise self._damaged(
-                f"the checksums of {len(damaged)} of its {len(arrays)} arrays are others: {', '.join(damaged)}"
-            )
+            raise self.damaged_arrays(damaged)
         return arrays
 
     def _array(self, entry: Entry, buffer: Any, offset: int) -> Array:
         try:
-            return np.ndarray(entry.shape, entry.dtype, buffer, offset, order=entry.order)
+            array: Array = np.ndarray(entry.shape, entry.dtype, buffer, offset, order=entry.order)
+            return array
         except (ValueError, TypeError, OverflowError) as error:
-            raise self._damaged(f"array {entry.name!r} cannot be: {error}") from None
+            raise self.damaged(f"array {entry.name!r} cannot be: {error}") from None

@@ -71,10 +71,12 @@ def save(
 
     Args:
         path: of the file.
-        optimizer, scheduler, layers: what has a `state_dict` in ravine: one object, a list of them, or a dict of them
-            by name.
+        optimizer: one, a list of them, or a dict of them by name.
+        scheduler: a schedule, or several, likewise.
         params: parameters in the forms that an optimizer takes them.
-        rng: numpy's generators (and bit generators and `RandomState`) and `random.Random`: one, a list, or a dict.
+        layers: of `ravine.nn`: one, a list, or a dict by name. What their `state_dict` has is saved: of batch norm
+            weight, bias and statistics, of dropout seed and offset.
+        rng: numpy's generators, bit generators and `RandomState`, and `random.Random`: one, a list, or a dict by name.
         extra: whatever else: None, True or False, int, float, str, arrays, and lists, tuples and dicts of these.
         step: how far the training has come, for whoever looks at the file.
         keep: how many files to keep in all: that at `path`, the newest, and those before it beside it as

@@ -45,7 +45,7 @@ def write(file: BinaryIO, manifest: Mapping[str, Any], arrays: Mapping[str, Arra
 
 
 def _bytes_of(array: Array) -> Any:
-    return memoryview(array.ravel(order="K").view(np.uint8)) if array.nbytes else b""
+    return array.ravel(order="K").view(np.uint8).data if array.nbytes else b""
 
 
 def _write_member(
