@@ -72,14 +72,11 @@ class Saving:
 
 def finish(path: Path) -> None:
     """Wait until nobody writes a file any longer, and raise the error that nobody has waited for."""
-    while True:
-        with _lock:
-            saving = _last.get(path)
-            if saving is not None and saving._thread.ident is None:  # Ctrl-C came before it began
-                del _last[path]
-                saving = None
-        if saving is None:
-            return
+    while (saving := _last.get(path)) is not None:
+        with _lock:  # until it is under way
+            if saving._thread.ident is None:  # Ctrl-C came before it was
+                _last.pop(path, None)
+                continue
         saving.wait()
 
 

@@ -91,7 +91,7 @@ class _Flattener:
             return {"$scalar": self._array(np.asarray(value), value, path)}
         array = None if isinstance(value, bytes | bytearray | np.ma.MaskedArray) else as_array(value)
         if array is None:
-            raise TypeError(f"flatten: {_place(path)} is a {describe(value)}; expected {_EXPECTED}.")
+            raise TypeError(f"flatten: {_place(path)} is a {type(value).__name__}; expected {_EXPECTED}.")
         return {"$array": self._array(array, value, path)}
 
     def _mapping(self, value: Mapping[Any, Any], path: tuple[Any, ...]) -> Any:

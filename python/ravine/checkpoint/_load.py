@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,9 +141,10 @@ def _make(to_make: Sequence[Change]) -> None:
         raise
 
 
-def _put_back(undo: Sequence[Act]) -> None:
-    left = list(undo)
-    while left:
-        with suppress(KeyboardInterrupt):  # then once more: the first is on its way already
-            left[-1]()
-            left.pop()
+def _put_back(undo: list[Act]) -> None:
+    try:
+        while undo:
+            undo[-1]()
+            undo.pop()
+    except KeyboardInterrupt:  # the first is on its way already
+        _put_back(undo)
