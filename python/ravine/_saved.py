@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
+
+import numpy as np
 
 from ravine._arrays import as_array, as_scalar, describe
 from ravine._hyper import Check
 
+Array = np.ndarray[Any, Any]
 Restore = Callable[[], None]
 Loader = Callable[[Any, list[str]], Restore]
 
@@ -75,3 +78,30 @@ def of_scalar(check: Check) -> Check:
         return check(where, number)
 
     return check_scalar
+
+
+def of_array(dtype: np.dtype[Any], shape: tuple[int, ...]) -> Callable[[str, Any], Array]:
+    """Return the check of an array of this dtype and shape."""
+
+    def check_array(where: str, value: Any) -> Array:
+        array = as_array(value)
+        if array is None or array.dtype != dtype or array.shape != shape:
+            came = describe(value if array is None else array)
+            raise ValueError(f"{where} is {came}; expected {dtype}, shape {shape}")
+        return array
+
+    return check_array
+
+
+def is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """Whether a value is a list, or a tuple."""
+    return isinstance(value, list | tuple)
+
+
+def hashable(value: object) -> bool:
+    """Whether a value can be the key of a dict."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ravine._arrays import as_array, describe
+from ravine._arrays import describe
 from ravine._hyper import Check, flag
-from ravine._saved import load, noted, of_scalar
+from ravine._saved import listed, load, noted, of_array, of_scalar
 from ravine.nn.parameter import Parameter
 
 Array = np.ndarray[Any, Any]
@@ -86,13 +86,10 @@ class Layer:
             if not isinstance(there, np.ndarray):
                 numbers[name] = noted(of_scalar(self._checks[name]), name, came, problems)
                 continue
-            array = as_array(came)
-            if array is None or array.shape != there.shape or array.dtype != there.dtype:
-                problems.append(f"{name!r} is {describe(came if array is None else array)}; expected {describe(there)}")
-            elif not there.flags.writeable:
+            if not there.flags.writeable:
                 problems.append(f"{name!r} of this layer is read-only; set arr.flags.writeable = True")
-            else:
-                arrays.append((there, array.copy()))
+            with listed(problems):
+                arrays.append((there, of_array(there.dtype, there.shape)(repr(name), came).copy()))
 
         def restore() -> None:
             for there, array in arrays:

@@ -19,6 +19,9 @@ Array = np.ndarray[Any, Any]
 # Keys of a group that are no hyper-parameters.
 _GROUP_KEYS = ("params", "param_names", "name", "initial_lr")
 
+# Those of all optimizers of the package, by which the state of another one is known.
+_HYPER_PARAMETERS: set[str] = set()
+
 
 class GroupedOptimizer(Optimizer):
     """Parameters in groups, each with hyper-parameters of its own.
@@ -31,6 +34,11 @@ class GroupedOptimizer(Optimizer):
     # How gradients of plain arrays are given, for messages.
     _way_of_gradients: ClassVar[str] = "Call step(grads)"
     _kept = (*Optimizer._kept, "_parameters")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith(__package__ + "."):
+            _HYPER_PARAMETERS.update(getattr(cls, "_checks", ()))
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         super().__init__()
@@ -93,7 +101,8 @@ class GroupedOptimizer(Optimizer):
 
     def _read_groups(self, state_dict: Mapping[str, Any], problems: list[str]) -> list[Group]:
         """Return the groups of a saved state, with checked hyper-parameters, and list what does not fit."""
-        return read_groups(state_dict, self.param_groups, self._checked, problems)
+        foreign = _HYPER_PARAMETERS - self._checks.keys()
+        return read_groups(state_dict, self.param_groups, self._checked, foreign, problems)
 
     def _take_groups(self, groups: Iterable[Group]) -> None:
         for group, saved in zip(self.param_groups, groups, strict=True):

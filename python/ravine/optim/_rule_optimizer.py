@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ravine import _core
-from ravine._hyper import Numbers, Range
+from ravine._hyper import Numbers, Range, shown
 from ravine.optim._grouped_optimizer import GroupedOptimizer
 from ravine.optim._loading import Layout, SavedState, read_state
 from ravine.optim._parameters import Record
@@ -233,10 +233,10 @@ class RuleOptimizer(GroupedOptimizer):
         """Return the saved state of each parameter, and list what does not fit."""
         keys = [(key, group) for group in groups for key in group["params"]]
         states = [
-            read_state(self._owner, record, dict(saved.pop(key, {})), self._layout(record, group), problems)
+            read_state(self._owner, record, saved.pop(key, {}), self._layout(record, group), problems)
             for record, (key, group) in zip(self._records, keys, strict=True)
         ]
-        problems += [f"it has a state for parameter {key!r}, which is in no group" for key in saved]
+        problems += [f"it has a state for parameter {shown(key)}, which is in no group" for key in saved]
         if any(_SCHEMAS[rule]["sums_over_group"] for rule in self._rules):
             for index in range(len(groups)):
                 positions = self._parameters.positions(index)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ravine._arrays import describe
-from ravine._hyper import at_least, increasing, one_of, positive_unit, unit
-from ravine._saved import within
+from ravine._hyper import MOST, at_least, increasing, one_of, positive_unit, unit
+from ravine._saved import is_list, within
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import FactorLR, power
 from ravine.optim.lr_scheduler._recurrence import Recurrence
@@ -80,6 +80,9 @@ class Composite(LRScheduler):
     def _cycles_momentum(self) -> bool:
         return any(part._cycles_momentum() for part in self._schedulers)
 
+    def _takes_fractions(self) -> bool:
+        return all(part._takes_fractions() for part in self._schedulers)
+
     def _needs_metrics(self) -> bool:
         return any(part._needs_metrics() for part in self._schedulers)
 
@@ -89,8 +92,8 @@ class Composite(LRScheduler):
 
     def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         saved = state.get("schedulers")
-        if not isinstance(saved, list | tuple) or len(saved) != len(self._schedulers):
-            came = f"has {len(saved)} states" if isinstance(saved, list | tuple) else f"is {describe(saved)}"
+        if not is_list(saved) or len(saved) != len(self._schedulers):
+            came = f"has {len(saved)} states" if is_list(saved) else f"is {describe(saved)}"
             problems.append(f"schedulers {came}; expected a list of {len(self._schedulers)} states")
             saved = ()
         restores = [
@@ -161,8 +164,8 @@ class SequentialLR(Composite):
 
     def _part_at(self, t: float) -> tuple[LRScheduler, float]:
         """Return the schedule in charge at step t, and which step that is to it."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         index = bisect_right(self.milestones, t)
         return self._schedulers[index], t - self.milestones[index - 1] if index else t
 
@@ -242,18 +245,27 @@ class ChainedScheduler(Composite):
 
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ...; nothing changes."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         if self._is_product:
             factor = 1.0
             for part, offset in zip(self._factors, self._offsets, strict=True):
                 factor *= part._factor(t + offset)
             return [base * factor for base in self.base_lrs]
         if t != int(t):
-            raise self._refuse_step(t, "a whole number, 0 or more")
+            self._check_step(t, whole=True)
         if t > 0 and self._needs_metrics():
             raise self._refuse_without_metrics(t)
         return self._recurrence.at(int(t))
+
+    def _takes_fractions(self) -> bool:
+        return self._is_product
+
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        restore = super()._checked_state(state, problems)
+        if not problems and any(part["last_epoch"] < state["last_epoch"] for part in state["schedulers"]):
+            problems.append(f"one of schedulers stands at an earlier step than last_epoch={state['last_epoch']}")
+        return restore
 
     def _first(self) -> list[float]:
         return self._through(self.base_lrs, None, 0, None)
@@ -355,8 +367,8 @@ class WarmupLR(Composite):
         self._set(0, closed, self._merged(now, self._after.lr_at(0), closed, [lr * ramp for lr in now]))
 
     def _ramp(self, t: float) -> float:
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         if t >= self.warmup_steps:
             return 1.0
         if self.strategy == "exponential":

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from ravine._hyper import Check, at_least, each, flag, non_negative, one_of, optional, positive, unit
+from ravine._hyper import MOST, at_least, each, flag, non_negative, one_of, optional, positive, unit
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import power
 from ravine.optim.lr_scheduler._functions import check_callable, saved_callable, with_callables
-from ravine.optim.lr_scheduler._momentum import momentum_key, set_momentum
+from ravine.optim.lr_scheduler._momentum import momentum_check, momentum_key, set_momentum
 from ravine.optim.lr_scheduler._target import stages
 from ravine.optim.optimizer import Optimizer
 
@@ -31,24 +31,14 @@ class MomentumCycle(LRScheduler):
             self.base_momentums, self.max_momentums = [], []
             return
         for stage in stages(self.optimizer):
-            key = momentum_key(stage)
-            if key is None:
+            if momentum_key(stage) is None:
                 raise ValueError(
                     f"{self._where}cycle_momentum=True, but the optimizer has neither momentum nor betas; "
                     "pass cycle_momentum=False."
                 )
-            check = self._momentum_check(stage, key)
+            check = momentum_check(stage)
             self.base_momentums = self._for_each_group("base_momentum", base, check)
             self.max_momentums = self._for_each_group("max_momentum", greatest, check)
-
-    @staticmethod
-    def _momentum_check(optimizer: Optimizer, key: str) -> Check:
-        """Return the optimizer's own check of its momentum."""
-        check = optimizer._checks[key]
-        if key == "momentum":
-            return check
-        others = optimizer.defaults["betas"][1:]
-        return lambda where, value: check(where, (value, *others))[0]
 
     def _cycles_momentum(self) -> bool:
         return self.cycle_momentum
@@ -56,12 +46,14 @@ class MomentumCycle(LRScheduler):
     def _check_together(self, where: str) -> None:
         if not self.cycle_momentum:
             return
-        if momentum_key(self.optimizer) is None:
-            raise ValueError(f"{where}cycle_momentum=True, but the optimizer has neither momentum nor betas")
         for name in ("base_momentums", "max_momentums"):
             values = getattr(self, name)
             if len(values) != len(self.max_lrs):
                 raise ValueError(f"{where}{name} has {len(values)} values for {len(self.max_lrs)} parameter groups")
+            for stage in stages(self.optimizer):
+                if momentum_key(stage) is None:
+                    raise ValueError(f"{where}cycle_momentum=True, but the optimizer has neither momentum nor betas")
+                each(momentum_check(stage))(where + name, values)
 
     def _arrive(self, t: float, lrs: list[float]) -> None:
         if self.cycle_momentum:
@@ -164,8 +156,8 @@ class CyclicLR(MomentumCycle):
         return self._last_height
 
     def _height_at(self, t: float) -> float:
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         length = self.step_size_up + self.step_size_down
         cycle, passed = divmod(t, length)
         height = passed / self.step_size_up if passed <= self.step_size_up else (length - passed) / self.step_size_down
@@ -322,8 +314,8 @@ class OneCycleLR(MomentumCycle):
 
     def _find_phase(self, t: float) -> None:
         """Find which phase step t is in, and how much of it is still to go, of 1."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         at = min(t, self.total_steps - 1)
         for phase in self._phases:
             if at <= phase[1]:

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from ravine._arrays import describe
-from ravine._saved import Loader, Restore, noted
+from ravine._hyper import MOST
+from ravine._saved import Loader, Restore, is_list, noted
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._recurrence import Recurrence
 from ravine.optim.optimizer import Optimizer
@@ -68,8 +69,8 @@ class LambdaLR(_OfFunctions):
 
     def lr_at(self, t: float) -> list[float]:
         """Return initial_lr f(t) for each group; nothing changes."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         return [float(base * function(t)) for base, function in zip(self.base_lrs, self._lr_lambdas, strict=True)]
 
 
@@ -108,9 +109,12 @@ class MultiplicativeLR(_OfFunctions):
 
     def lr_at(self, t: float) -> list[float]:
         """Return initial_lr f(1) ... f(t) for each group; nothing changes."""
-        if not 0 <= t < math.inf or t != int(t):
-            raise self._refuse_step(t, "a whole number, 0 or more")
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t, whole=True)
         return self._product.at(int(t))
+
+    def _takes_fractions(self) -> bool:
+        return False
 
     def _first(self) -> list[float]:
         return list(self.base_lrs)
@@ -148,8 +152,8 @@ def with_callables(
 ) -> Restore:
     """Return what takes over a saved state and, under a name in it, the attributes of callable objects."""
     saved = state.get(name, [None] * len(functions))
-    if not isinstance(saved, list | tuple) or len(saved) != len(functions):
-        came = f"has {len(saved)} entries" if isinstance(saved, list | tuple) else f"is {describe(saved)}"
+    if not is_list(saved) or len(saved) != len(functions):
+        came = f"has {len(saved)} entries" if is_list(saved) else f"is {describe(saved)}"
         problems.append(f"{name} {came}; expected a list of {len(functions)}, one for each function")
         saved = ()
     attributes = [

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ravine._arrays import describe
+from ravine._hyper import shown
 from ravine._saved import load, within
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._target import KeyView
@@ -100,6 +101,7 @@ class HyperparameterScheduler:
         if not isinstance(state_dict, Mapping) or set(state_dict) != {"name", "schedule"}:
             problems.append(f"it is {describe(state_dict)}; expected a dict of 'name' and 'schedule'")
             return lambda: None
-        if state_dict["name"] != self.name:
-            problems.append(f"a schedule of {state_dict['name']!r} was saved; expected one of {self.name!r}")
+        name = state_dict["name"]
+        if not isinstance(name, str) or name != self.name:
+            problems.append(f"a schedule of {shown(name)} was saved; expected one of {self.name!r}")
         return within(type(self.schedule).__name__, self.schedule._loader, state_dict["schedule"], problems)

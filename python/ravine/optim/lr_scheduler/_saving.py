@@ -9,8 +9,9 @@ from typing import Any
 from ravine._hyper import each, finite, optional
 from ravine._saved import listed, noted
 from ravine.optim.lr_scheduler._formula import checked_step
-from ravine.optim.lr_scheduler._momentum import get_momentum, momentum_key, set_momentum
+from ravine.optim.lr_scheduler._momentum import get_momentum, momentum_check, momentum_key, set_momentum
 from ravine.optim.lr_scheduler._standing import Standing
+from ravine.optim.lr_scheduler._target import check_of_lr
 from ravine.optim.optimizer import Optimizer
 
 FITS = "load what state_dict() of the same schedule returned"
@@ -56,6 +57,8 @@ def checked_attributes(schedule: Standing, state: Mapping[str, Any], problems: l
     for name in ("base_lrs", "_last_lr", *schedule._per_group):
         if name in found:
             _check_length(schedule, name, found[name], problems)
+    if "last_epoch" in found and found["last_epoch"] % 1 and not schedule._takes_fractions():
+        problems.append(f"last_epoch={found['last_epoch']}; expected a whole number")
     if problems:
         return {}
     attributes = {**{name: found[name] for name in own}, "_last_lr": found["_last_lr"]}
@@ -72,12 +75,15 @@ def checked_values(schedule: Standing, state: Mapping[str, Any], problems: list[
     """Return what a saved state has of the groups' values, and list what does not fit."""
     saved = {name: state[name] for name in _OF_GROUPS if name in state}
     saved = {"lr": state["_last_lr"], "initial_lr": state["base_lrs"], **saved}
-    checks = {"lr": each(finite), "initial_lr": each(optional(finite)), "momentum": each(finite)}
-    values = {name: noted(checks[name], name, value, problems) for name, value in saved.items()}
+    own = check_of_lr(schedule.optimizer)
+    checks = {"lr": each(own), "initial_lr": each(optional(own))}
+    if momentum_key(schedule.optimizer) is not None:
+        checks["momentum"] = each(momentum_check(schedule.optimizer))
+    values = {name: noted(checks[name], name, saved[name], problems) for name in saved if name in checks}
+    if "momentum" in saved.keys() - checks.keys():
+        problems.append("momentum is saved, but the optimizer has neither momentum nor betas")
     for name, value in values.items():
         _check_length(schedule, name, value, problems)
-    if "momentum" in values and momentum_key(schedule.optimizer) is None:
-        problems.append("momentum is saved, but this optimizer has neither momentum nor betas")
     return values
 
 
