@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,26 @@ def test_an_interrupted_save(kind, keep, path):
         assert not [name for name in names(path) if name.endswith(".tmp")]
     assert n > 50
     assert checkpoint.load(path).step == n
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names of open files are not known here")
+def test_the_file_is_flushed_before_it_is_renamed_and_the_folder_after(path, monkeypatch):
+    seen = []
+    fsync, replace = os.fsync, _files.Path.replace
+
+    def flushing(descriptor):
+        seen.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    def renaming(one, other):
+        seen.append("renamed")
+        replace(one, other)
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    monkeypatch.setattr(_files.Path, "replace", renaming)
+    checkpoint.save(path)
+    assert seen[0].endswith(".tmp")
+    assert seen[1:] == ["renamed", str(path.parent)]
 
 
 def test_permissions_stay(path):
@@ -335,6 +356,7 @@ def test_at_the_end_errors_are_shown(path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python warns of what is tested here
 def test_a_forked_child_does_not_wait_for_threads_that_it_has_not(path, gate):
     checkpoint.save(path, step=1, background=True)
     child = os.fork()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import zipfile
+import zlib
 from contextlib import suppress
 
 import numpy as np
 import pytest
 from checkpoint_cases import assert_same
 from ravine import checkpoint, nn, optim
-from ravine.checkpoint import _load
+from ravine.checkpoint import _format, _load
 from ravine.optim.lr_scheduler import ExponentialLR, StepLR
 from test_engine_interrupted import Interrupting
 
@@ -368,6 +369,98 @@ def test_what_cannot_be_saved(arguments, error, message, path):
     with pytest.raises(error, match=message):
         checkpoint.save(path, **arguments)
     assert list(path.parent.iterdir()) == []
+
+
+class Linear(nn.Layer):
+    """A layer of somebody who has not said what its state is."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(np.ones(2))
+
+    def named_parameters(self):
+        yield "weight", self.weight
+
+
+def test_parameters_of_layers_that_would_be_lost(path):
+    layers = {"a": nn.BatchNorm1d(2), "b": Linear()}
+    with pytest.raises(TypeError, match=r"layers\['b'\], a Linear, has parameters \(weight\) that its state"):
+        checkpoint.save(path, layers=layers)
+    with pytest.raises(TypeError, match=r"layers, a Linear, has parameters"):
+        checkpoint.save(path, layers=layers["b"], params=[np.ones(2)])
+    checkpoint.save(path, layers=layers, params=layers["b"].parameters())
+
+
+# --- files that somebody has made up
+
+
+def rebuilt(content, manifest):
+    """Return a file with another manifest, with all checksums right."""
+    footer = _format.read_footer(content[-_format.FOOTER_BYTES :])
+    members, headers, position = [], [], 0
+    for name, entry in json.loads(content[footer.manifest.start :][: footer.manifest.size])["arrays"].items():
+        members.append(_format.Member(f"{name}.npy", entry["start"], entry["head"] + entry["bytes"], entry["crc32"]))
+        headers.append(position)
+        position = members[-1].start + members[-1].size
+    text = json.dumps(manifest).encode()
+    head = _format.local_header(_format.MANIFEST, len(text), zlib.crc32(text), position)
+    members.append(_format.Member(_format.MANIFEST, position + len(head), len(text), zlib.crc32(text)))
+    headers.append(position)
+    end = members[-1].start + len(text)
+    return content[:position] + head + text + _format.ending(members, headers, end)
+
+
+def changed_somewhere(value, rng):
+    """Return a JSON value in which one random place is something else."""
+    junk = [
+        None,
+        True,
+        -1,
+        0,
+        3,
+        2**70,
+        0.5,
+        "",
+        "O",
+        "<f8",
+        "|O8",
+        [],
+        [[1]],
+        {},
+        {"$array": "params/0"},
+        {"$dict": 3},
+    ]
+    if isinstance(value, dict | list) and value and rng.random() < 0.85:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = rng.choice(keys)
+        changed = value.copy()
+        if rng.random() < 0.1:
+            del changed[key]
+        else:
+            changed[key] = changed_somewhere(value[key], rng)
+        return changed
+    return rng.choice(junk)
+
+
+def test_a_manifest_of_somebody_else_raises_nothing_but_value_errors(path):
+    trained = Training(2)
+    checkpoint.save(path, **trained.parts(), extra=[np.ones(2), (1, np.int8(3))], step=1)
+    content = path.read_bytes()
+    footer = _format.read_footer(content[-_format.FOOTER_BYTES :])
+    manifest = json.loads(content[footer.manifest.start :][: footer.manifest.size])
+    assert rebuilt(content, manifest) == content
+    rng, new = random.Random(0), Training()
+    before, refused = new.outcome(), 0
+    for _ in range(1000):
+        path.write_bytes(rebuilt(content, changed_somewhere(manifest, rng)))
+        try:
+            checkpoint.load(path, mmap=rng.random() < 0.5, **new.parts())
+        except ValueError:
+            refused += 1
+            assert_same(new.outcome(), before)
+        else:
+            new = Training()
+    assert 400 < refused < 900
 
 
 # --- interruptions

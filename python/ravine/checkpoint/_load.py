@@ -116,6 +116,8 @@ def _as_checkpoint(contents: Contents, arrays: Mapping[str, Any]) -> Checkpoint:
     manifest = contents.manifest
     try:
         parts = unflatten(arrays, manifest["parts"])
+        if not isinstance(parts.get("params"), list | dict | None) or not isinstance(manifest["step"], int | None):
+            raise TypeError("params or step")
         return Checkpoint(
             path=contents.path,
             version=contents.version,

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ravine._arrays import check_overlap, describe, parameter_array
+from ravine._arrays import address, check_overlap, describe, parameter_array
+from ravine.checkpoint._flatten import flatten
 from ravine.nn.layer import Layer
 from ravine.optim._groups import as_groups, as_named
 from ravine.optim.lr_scheduler import HyperparameterScheduler, LRScheduler
@@ -164,7 +165,7 @@ def changes(where: str, part: str, objects: Any, names: Any, states: Any, proble
         problems.append(f"{part}: {saved_form} was saved; {form} is to be loaded")
         return []
     there = _by_key(names)
-    held = {None: states} if form == _ONE else _by_key(states)
+    held = _states_by_key(names, states)
     if there.keys() != held.keys():
         problems.append(f"{part}: the names in the file are not those of its states")
         return []
@@ -200,6 +201,11 @@ def _by_key(objects: Any) -> dict[Any, Any]:
     return dict(enumerate(objects)) if isinstance(objects, list | tuple) else {None: objects}
 
 
+def _states_by_key(objects: Any, states: Any) -> dict[Any, Any]:
+    """Return states by the keys of their objects; one state may be a dict itself."""
+    return {None: states} if _form(objects) == _ONE else _by_key(states)
+
+
 def _in_form(objects: Any, values: Iterable[Any]) -> Any:
     if isinstance(objects, Mapping):
         return dict(zip(objects, values, strict=True))
@@ -227,6 +233,26 @@ def _listed(where: str, part: str, objects: Any) -> dict[Any, Any]:
 
 
 # --- parameters
+
+
+def check_layers(where: str, layers: Any, states: Any, params: Sequence[Array]) -> None:
+    """Raise where a layer has parameters that are neither in its state nor saved by themselves.
+
+    Args:
+        where: how the message begins.
+        layers: as they came.
+        states: theirs, as `saved` returned them.
+        params: the arrays that are saved by themselves.
+    """
+    there = {address(array) for array in params}
+    held = _states_by_key(layers, states)
+    for key, layer in _by_key(layers).items():
+        own = dict(layer.named_parameters())
+        if len(flatten(held[key])[0]) < len(own) and not {address(each.data) for each in own.values()} <= there:
+            raise TypeError(
+                f"{where}: layers{_index(key)}, a {_class_name(layer)}, has parameters ({', '.join(own)}) that its "
+                "state_dict leaves out. Give them as params too, or return their arrays from the layer's _state."
+            )
 
 
 class NamedArray(NamedTuple):

@@ -14,7 +14,7 @@ from ravine.checkpoint._background import Saving
 from ravine.checkpoint._files import replace, target
 from ravine.checkpoint._flatten import flatten
 from ravine.checkpoint._format import FORMAT, VERSION
-from ravine.checkpoint._parts import KINDS, saved, saved_params
+from ravine.checkpoint._parts import KINDS, check_layers, saved, saved_params
 from ravine.checkpoint._writing import write
 
 _WHERE = "checkpoint.save"
@@ -101,8 +101,11 @@ def save(
     for part in KINDS:
         if given[part] is not None:
             names[part], parts[part] = saved(_WHERE, part, given[part])
+    own: list[Any] | dict[str, Any] = [] if params is None else saved_params(_WHERE, params)
     if params is not None:
-        parts["params"] = saved_params(_WHERE, params)
+        parts["params"] = own
+    if layers is not None:
+        check_layers(_WHERE, layers, parts["layers"], list(own.values() if isinstance(own, dict) else own))
     if extra is not None:
         parts["extra"] = extra
     arrays, rest = flatten(parts)
