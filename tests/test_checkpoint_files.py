@@ -72,7 +72,7 @@ def test_the_file_is_flushed_before_it_is_renamed_and_the_folder_after(path, mon
     fsync, replace = os.fsync, _files.Path.replace
 
     def flushing(descriptor):
-        seen.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        seen.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     def renaming(one, other):
@@ -84,6 +84,28 @@ def test_the_file_is_flushed_before_it_is_renamed_and_the_folder_after(path, mon
     checkpoint.save(path)
     assert seen[0].endswith(".tmp")
     assert seen[1:] == ["renamed", str(path.parent)]
+
+
+def test_an_array_that_changes_while_it_is_written(path, monkeypatch):
+    """The file is whole all the same: its checksum is that of what was written."""
+    table = np.zeros(500_000)
+    write = _save.write
+
+    class Changing:
+        def __init__(self, file):
+            self._file = file
+
+        def write(self, content):
+            table[:] += 1
+            return self._file.write(content)
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+    monkeypatch.setattr(_save, "write", lambda file, *args: write(Changing(file), *args))
+    checkpoint.save(path, extra=table)
+    found = checkpoint.load(path).extra
+    assert len(np.unique(found)) > 1
 
 
 def test_permissions_stay(path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from checkpoint_cases import assert_same
 from ravine import checkpoint, nn, optim
-from ravine.checkpoint import _format, _load
+from ravine.checkpoint import _format, _generators, _load
 from ravine.optim.lr_scheduler import ExponentialLR, StepLR
 from test_engine_interrupted import Interrupting
 
@@ -176,6 +176,21 @@ def test_every_kind_of_generator(name, path):
     assert draw(other) == expected
 
 
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_damaged_state_of_a_generator(name, path):
+    rng = GENERATORS[name]()
+    before = _generators.state_of(rng)
+    checkpoint.save(path, rng=rng)
+    content = path.read_bytes()
+    footer = _format.read_footer(content[-_format.FOOTER_BYTES :])
+    manifest = json.loads(content[footer.manifest.start :][: footer.manifest.size])
+    manifest["parts"]["rng"] = {"state": 3}
+    path.write_bytes(rebuilt(content, manifest))
+    with pytest.raises(ValueError, match="rng: this is no state of "):
+        checkpoint.load(path, rng=rng)
+    assert_same(_generators.state_of(rng), before)
+
+
 def test_views_and_both_orders_in_extra(path):
     base = np.arange(24).reshape(4, 6)
     extra = [base[::2, 1::2], base.T, base[::-1]]
@@ -307,9 +322,9 @@ def test_all_mismatches_of_all_parts_are_listed_and_nothing_changes(path):
         "params['w'] is float64, shape (2, 2); float64, shape (2, 3) was saved",
         "optimizer: params[0] ('w'): state 'exp_avg' is float64, shape (2, 3)",
         "optimizer: params[0] ('w'): state 'exp_avg_sq' is float64, shape (2, 3)",
-        "scheduler is a StepLR; a ExponentialLR was saved",
+        "scheduler is StepLR; ExponentialLR was saved",
         "layers['extra'] has not been saved",
-        "layers['drop'], a Dropout, has been saved; nothing is given for it",
+        "layers['drop'] (Dropout) has been saved; nothing is given for it",
         "layers['bn']: 'weight' is float64, shape (3,); expected float32, shape (4,)",
         "layers['bn']: 'running_var' is float64, shape (3,); expected float32, shape (4,)",
         "rng: one object was saved; a list is to be loaded",
@@ -331,9 +346,9 @@ def test_a_part_that_was_not_saved(path):
     [
         ({"params": [np.ones(2)]}, {"params": [np.ones(2), np.ones(3)]}, "params: 1 have been saved; 2 are to be"),
         ({"params": [np.ones(2)]}, {"params": [np.ones(2, np.float32)]}, r"params\[0\] is float32, .*; float64, shape"),
-        ({"rng": np.random.default_rng()}, {"rng": random.Random()}, "rng is a Random; a PCG64 was saved"),
-        ({"optimizer": optim.Adam([np.ones(1)])}, {"optimizer": optim.SGD([np.ones(1)])}, "optimizer is a SGD; a Adam"),
-        ({"layers": [nn.Dropout()]}, {"layers": []}, r"layers\[0\], a Dropout, has been saved; nothing is given"),
+        ({"rng": np.random.default_rng()}, {"rng": random.Random()}, "rng is Random; PCG64 was saved"),
+        ({"optimizer": optim.Adam([np.ones(1)])}, {"optimizer": optim.SGD([np.ones(1)])}, "optimizer is SGD; Adam was"),
+        ({"layers": [nn.Dropout()]}, {"layers": []}, r"layers\[0\] \(Dropout\) has been saved; nothing is given"),
     ],
     ids=["count", "dtype", "rng", "class", "missing"],
 )  # fmt: skip
@@ -384,9 +399,9 @@ class Linear(nn.Layer):
 
 def test_parameters_of_layers_that_would_be_lost(path):
     layers = {"a": nn.BatchNorm1d(2), "b": Linear()}
-    with pytest.raises(TypeError, match=r"layers\['b'\], a Linear, has parameters \(weight\) that its state"):
+    with pytest.raises(TypeError, match=r"layers\['b'\] \(Linear\) has parameters \(weight\) that its state"):
         checkpoint.save(path, layers=layers)
-    with pytest.raises(TypeError, match=r"layers, a Linear, has parameters"):
+    with pytest.raises(TypeError, match=r"layers \(Linear\) has parameters"):
         checkpoint.save(path, layers=layers["b"], params=[np.ones(2)])
     checkpoint.save(path, layers=layers, params=layers["b"].parameters())
 
@@ -469,7 +484,7 @@ def test_a_manifest_of_somebody_else_raises_nothing_but_value_errors(path):
 @pytest.mark.parametrize("kind", ["settrace", "setprofile"])
 def test_an_interrupted_load_takes_over_all_or_nothing(kind, path, monkeypatch):
     """While objects are written: until then, nothing is."""
-    make = _load._make
+    make = _load.make_all
     trained = Training(3)
     checkpoint.save(path, **trained.parts())
     loaded = trained.outcome()
@@ -481,7 +496,7 @@ def test_an_interrupted_load_takes_over_all_or_nothing(kind, path, monkeypatch):
             with interrupting:
                 make(changes)
 
-        monkeypatch.setattr(_load, "_make", interrupted)
+        monkeypatch.setattr(_load, "make_all", interrupted)
         new = Training(1)
         before = new.outcome()
         with suppress(KeyboardInterrupt):

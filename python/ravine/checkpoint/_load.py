@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ravine._hyper import flag
 from ravine.checkpoint import _background
+from ravine.checkpoint._changes import Change, make_all
 from ravine.checkpoint._flatten import unflatten
-from ravine.checkpoint._parts import KINDS, Act, Change, changes, param_changes
+from ravine.checkpoint._params import param_changes
+from ravine.checkpoint._parts import KINDS, changes
 from ravine.checkpoint._reading import Contents
 
 _WHERE = "checkpoint.load"
@@ -108,7 +110,7 @@ def load(
         raise ValueError(
             f"{_WHERE}: {str(place)!r} does not fit, and nothing has been changed:\n  " + "\n  ".join(problems)
         )
-    _make(to_make)
+    make_all(to_make)
     return checkpoint
 
 
@@ -130,23 +132,3 @@ def _as_checkpoint(contents: Contents, arrays: Mapping[str, Any]) -> Checkpoint:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise contents.damaged(f"its manifest is none of a checkpoint: {error}") from None
-
-
-def _make(to_make: Sequence[Change]) -> None:
-    """Make all changes, or none."""
-    undo = [change.undo() for change in to_make]
-    try:
-        for change in to_make:
-            change.make()
-    except BaseException:
-        _put_back(undo)
-        raise
-
-
-def _put_back(undo: list[Act]) -> None:
-    try:
-        while undo:
-            undo[-1]()
-            undo.pop()
-    except KeyboardInterrupt:  # the first is on its way already
-        _put_back(undo)

@@ -14,7 +14,8 @@ from ravine.checkpoint._background import Saving
 from ravine.checkpoint._files import replace, target
 from ravine.checkpoint._flatten import flatten
 from ravine.checkpoint._format import FORMAT, VERSION
-from ravine.checkpoint._parts import KINDS, check_layers, saved, saved_params
+from ravine.checkpoint._params import saved_params
+from ravine.checkpoint._parts import KINDS, check_layers, saved
 from ravine.checkpoint._writing import write
 
 _WHERE = "checkpoint.save"
