@@ -174,10 +174,12 @@ checkpoint.save(sys.argv[1])
 """
     with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as writer:
         writer.stdout.readline()
-        (temporary,) = names(path)
-        checkpoint.save(path, step=1)
-        assert names(path) == [temporary, "run.ckpt"]
-        writer.kill()
+        try:
+            (temporary,) = names(path)
+            checkpoint.save(path, step=1)
+            assert names(path) == [temporary, "run.ckpt"]
+        finally:
+            writer.kill()
     checkpoint.save(path, step=2)
     assert names(path) == ["run.ckpt"]
 

@@ -18,7 +18,7 @@ def _source(rng: Any) -> Any:
 
 
 def name_of(rng: Any) -> str:
-    """Return the class that a generator must have to take its state over; a Generator's is that of its bit generator."""
+    """Return the class that goes with the state; of a Generator, that of its bit generator."""
     return type(_source(rng)).__name__
 
 
