@@ -57,7 +57,7 @@ class _Dropout(Layer):
             raise ValueError(f"{name}: x has {np.ndim(x)} dimension(s), shape {np.shape(x)}; expected {self._ndim}.")
         if out is None and self.inplace:
             out = x
-        if not self.training or (self.p == 0 and out is None):
+        if not self._is_training() or (self.p == 0 and out is None):
             self._context = None
             self._was_called = True
             return functional.identity(name, x, out)

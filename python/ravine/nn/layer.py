@@ -38,6 +38,11 @@ class Layer:
         """Set the layer to evaluation and return it."""
         return self.train(False)
 
+    def _is_training(self) -> bool:
+        """Return `training`, or raise where something else has been put there."""
+        training = self.training
+        return training if type(training) is bool else flag(f"{type(self).__name__}: training", training)
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield the name and the `Parameter` of each of its parameters."""
         yield from ()
@@ -71,7 +76,10 @@ class Layer:
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Check a saved state and list what does not fit; return what takes it over."""
-        state = self._state()
+        with listed(problems):
+            state = self._state()
+        if problems:
+            return lambda: None
         if not isinstance(state_dict, Mapping):
             problems.append(f"it is {describe(state_dict)}; expected a dict with {', '.join(map(repr, state))}")
             state_dict = state
@@ -83,11 +91,12 @@ class Layer:
             if name not in state_dict:
                 continue
             came = state_dict[name]
-            if not isinstance(there, np.ndarray):
+            if name in self._checks:
                 numbers[name] = noted(of_scalar(self._checks[name]), name, came, problems)
                 continue
-            if not there.flags.writeable:
-                problems.append(f"{name!r} of this layer is read-only; set arr.flags.writeable = True")
+            if not isinstance(there, np.ndarray) or not there.flags.writeable:
+                problems.append(f"{name!r} of this layer is {describe(there)}; expected an array to write to")
+                continue
             with listed(problems):
                 arrays.append((there, of_array(there.dtype, there.shape)(repr(name), came).copy()))
 

@@ -24,6 +24,7 @@ def read_groups(
     state_dict: Any,
     param_groups: Sequence[Group],
     checked: Callable[[Mapping[str, Any], int], dict[str, Any]],
+    counts: Sequence[int],
     foreign: Collection[str],
     problems: list[str],
 ) -> list[Group]:
@@ -33,6 +34,7 @@ def read_groups(
         state_dict: the saved state.
         param_groups: the optimizer's groups.
         checked: returns the hyper-parameters of a group at a position as plain numbers, or raises.
+        counts: how many parameters each has.
         foreign: the hyper-parameters that only other optimizers have.
         problems: what does not fit is added to it.
     """
@@ -55,7 +57,7 @@ def read_groups(
         if not isinstance(theirs, Mapping):
             problems.append(f"{where} is {describe(theirs)}; expected a dict")
             continue
-        _check_keys(where, theirs.get("params"), len(ours["params"]), keys, problems)
+        _check_keys(where, theirs.get("params"), counts[index], keys, problems)
         _check_names(where, theirs, ours, problems)
         unknown = [name for name in theirs if name in foreign and name not in ours]
         if unknown:

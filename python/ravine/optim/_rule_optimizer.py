@@ -139,13 +139,7 @@ class RuleOptimizer(GroupedOptimizer):
 
     def _set_groups(self, plan: _core.Plan) -> None:
         """Check the hyper-parameters of each group and give them to the plan, and the rule where they changed that."""
-        if len(self.param_groups) > len(self._bound):
-            raise ValueError(
-                f"{self._owner}: param_groups has {len(self.param_groups)} groups, of which the optimizer knows "
-                f"{len(self._bound)}. Add a group with add_param_group()."
-            )
-        for index, group in enumerate(self.param_groups):
-            hyper = self._checked(group, index)
+        for index, hyper in enumerate(self._checked_groups()):
             rule = self._rule(hyper)
             plan.set_group(index, self._binding(rule), hyper)
             if rule.name == self._bound[index]:

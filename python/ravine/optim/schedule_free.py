@@ -47,8 +47,9 @@ class ScheduleFree(RuleOptimizer):
         self._parameters.check_data()
         plan = _core.Plan(self._owner, [(r.pinned, r.group, np.zeros((), np.int64)) for r in self._records])
         targets: list[Any] = [None] * len(self._records)
-        for index, group in enumerate(self.param_groups):
-            beta = self._beta(self._checked(group, index))
+        groups = self._checked_groups()
+        for index, group in enumerate(groups):
+            beta = self._beta(group)
             weight = 1 - beta if train else 1 - 1 / beta
             plan.set_group(index, _core.Binding(self._owner, "lerp", "none", {"weight": weight}, {}, ()), {})
             for i in self._parameters.positions(index):
@@ -60,12 +61,16 @@ class ScheduleFree(RuleOptimizer):
             group["train_mode"] = train
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
-        for index, group in enumerate(self.param_groups):
-            if not group["train_mode"]:
-                raise RuntimeError(
-                    f"{group_prefix(self._owner, index)}step() after eval(): the parameters are the average. "
-                    "Call train() first, and take the gradients after it."
-                )
+        try:
+            evaluating = [index for index, group in enumerate(self.param_groups) if not group["train_mode"]]
+        except (KeyError, TypeError):
+            evaluating = [0]
+        if evaluating:
+            self._checked_groups()
+            raise RuntimeError(
+                f"{group_prefix(self._owner, evaluating[0])}step() after eval(): the parameters are the average. "
+                "Call train() first, and take the gradients after it."
+            )
         return super()._step(grads, closure)
 
 

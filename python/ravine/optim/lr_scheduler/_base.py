@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ravine._arrays import describe
+from ravine._hyper import MOST, shown
 from ravine._saved import load
 from ravine.optim.lr_scheduler._saving import (
     FITS,
@@ -54,9 +55,9 @@ class LRScheduler(Standing):
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._attach(optimizer)
-        if not isinstance(last_epoch, int) or last_epoch < -1:
+        if not isinstance(last_epoch, int) or not -1 <= last_epoch <= MOST:
             raise ValueError(
-                f"{self._where}last_epoch={last_epoch!r}; expected -1 to start anew, or a step to go on after."
+                f"{self._where}last_epoch={shown(last_epoch)}; expected -1 to start anew, or a step to go on after."
             )
         self._check_together(self._where)
         for index, group in enumerate(optimizer.param_groups):

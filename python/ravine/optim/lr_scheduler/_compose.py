@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ravine._arrays import describe
-from ravine._hyper import MOST, at_least, increasing, one_of, positive_unit, unit
+from ravine._hyper import MOST, at_least, increasing, one_of, positive_unit, shown, unit
 from ravine._saved import is_list, within
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import FactorLR, power
@@ -26,7 +26,7 @@ class Composite(LRScheduler):
     def _check_parts(self, schedulers: Any, optimizer: Any) -> None:
         """Keep the parts after making sure that they can be combined."""
         if not isinstance(schedulers, list | tuple) or not schedulers:
-            raise TypeError(f"{self._where}schedulers={schedulers!r}; expected a list of schedules.")
+            raise TypeError(f"{self._where}schedulers={shown(schedulers)}; expected a list of schedules.")
         for index, part in enumerate(schedulers):
             if not isinstance(part, LRScheduler):
                 raise TypeError(

@@ -57,6 +57,11 @@ class HyperparameterScheduler:
         **arguments: Any,
     ) -> None:
         view = KeyView("HyperparameterScheduler", optimizer, key)
+        if not callable(schedule):
+            raise TypeError(
+                f"HyperparameterScheduler: schedule={shown(schedule)}; expected the class of a schedule, or a function "
+                "that constructs one."
+            )
         made = schedule(view, **arguments)
         if not isinstance(made, LRScheduler) or vars(made)["optimizer"] is not view:
             raise TypeError(
