@@ -319,6 +319,20 @@ def test_saves_of_one_path_do_not_overtake_one_another(background, path, gate):
     assert checkpoint.load(other).step == 3
 
 
+def test_there_is_one_copy_at_a_time(path, gate):
+    """The next save copies nothing before the one under way is done."""
+
+    class Counting(dict):
+        def items(self):
+            assert first.done
+            return super().items()
+
+    first = checkpoint.save(path, step=1, background=True)
+    threading.Timer(0.1, gate.set).start()
+    checkpoint.save(path, extra=Counting(a=1), background=True).wait()
+    assert checkpoint.load(path).extra == {"a": 1}
+
+
 def test_loading_waits_for_the_file(path, gate):
     checkpoint.save(path, step=1, background=True)
     threading.Timer(0.1, gate.set).start()

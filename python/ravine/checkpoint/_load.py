@@ -81,7 +81,7 @@ def load(
         All that is in the file.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read; or saving it in the background has failed, and nobody has waited for that.
         ValueError: it is damaged, truncated, no checkpoint, or of a newer format; or it does not fit what was given,
             and the message lists every mismatch. In any case nothing has changed, also where Ctrl-C comes.
         TypeError: an argument is nothing that could be loaded.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -96,46 +97,51 @@ def save(
     place = target(path)
     keep = None if keep is None else at_least(1)(f"{_WHERE}: keep", keep)
     background = flag(f"{_WHERE}: background", background)
-    given = {"layers": layers, "optimizer": optimizer, "scheduler": scheduler, "rng": rng}
-    names: dict[str, Any] = {}
-    parts: dict[str, Any] = {}
-    for part in KINDS:
-        if given[part] is not None:
-            names[part], parts[part] = saved(_WHERE, part, given[part])
-    own: list[Any] | dict[str, Any] = [] if params is None else saved_params(_WHERE, params)
-    if params is not None:
-        parts["params"] = own
-    if layers is not None:
-        check_layers(_WHERE, layers, parts["layers"], list(own.values() if isinstance(own, dict) else own))
+    step = None if step is None else whole(f"{_WHERE}: step", step)
+    _background.finish(place)
+    objects = {"layers": layers, "optimizer": optimizer, "scheduler": scheduler, "rng": rng}
+    names, parts = _gathered(objects, params)
     if extra is not None:
         parts["extra"] = extra
     arrays, rest = flatten(parts)
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "ravine": _version(),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "step": None if step is None else whole(f"{_WHERE}: step", step),
-        "classes": names,
-        "parts": rest,
-    }
     for name, array in arrays.items():
         if background and name.split("/")[0] in _LIVE:
             arrays[name] = array.copy(order="K")
         elif not (array.flags.c_contiguous or array.flags.f_contiguous):
             arrays[name] = np.ascontiguousarray(array)
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "ravine": _version(),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "step": step,
+        "classes": names,
+        "parts": rest,
+    }
 
     def put() -> None:
-        def content(file: BinaryIO) -> None:
-            write(file, manifest, arrays)
-
-        replace(place, content, keep)
+        replace(place, lambda file: write(file, manifest, arrays), keep)
 
     if background:
         return _background.begin(place, put)
-    _background.finish(place)
     put()
     return None
+
+
+def _gathered(objects: Mapping[str, Any], params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the names of classes and the states, by part, of those parts that are given."""
+    names: dict[str, Any] = {}
+    states: dict[str, Any] = {}
+    for part in KINDS:
+        if objects[part] is not None:
+            names[part], states[part] = saved(_WHERE, part, objects[part])
+    if params is not None:
+        states["params"] = saved_params(_WHERE, params)
+    if objects["layers"] is not None:
+        own = states.get("params", [])
+        arrays = own.values() if isinstance(own, dict) else own
+        check_layers(_WHERE, objects["layers"], states["layers"], list(arrays))
+    return names, states
 
 
 def _version() -> str:
