@@ -478,6 +478,16 @@ def test_a_manifest_of_somebody_else_raises_nothing_but_value_errors(path):
     assert 400 < refused < 900
 
 
+@pytest.mark.parametrize("start", [0, 64, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("size", [0, 1, 2**40, 2**63, 2**64 - 1])
+def test_a_footer_of_somebody_else(start, size, path):
+    content = small_file(path)
+    manifest = _format.Member(_format.MANIFEST, start, size, 0)
+    path.write_bytes(content[: -_format.FOOTER_BYTES] + _format._footer(manifest, len(content)))
+    with pytest.raises(checkpoint.DamagedError):
+        checkpoint.load(path)
+
+
 # --- interruptions
 
 
