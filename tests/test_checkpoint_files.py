@@ -319,7 +319,8 @@ def test_saves_of_one_path_do_not_overtake_one_another(background, path, gate):
     assert checkpoint.load(other).step == 3
 
 
-def test_there_is_one_copy_at_a_time(path, gate):
+@pytest.mark.parametrize("background", [False, True])
+def test_there_is_one_copy_at_a_time(background, path, gate):
     """The next save copies nothing before the one under way is done."""
 
     class Counting(dict):
@@ -329,7 +330,7 @@ def test_there_is_one_copy_at_a_time(path, gate):
 
     first = checkpoint.save(path, step=1, background=True)
     threading.Timer(0.1, gate.set).start()
-    checkpoint.save(path, extra=Counting(a=1), background=True).wait()
+    checkpoint.save(path, extra=Counting(a=1), background=background)
     assert checkpoint.load(path).extra == {"a": 1}
 
 

@@ -478,6 +478,33 @@ def test_a_manifest_of_somebody_else_raises_nothing_but_value_errors(path):
     assert 400 < refused < 900
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dtype": "|O8"}, "unknown dtype or order"),
+        ({"dtype": "V8"}, "unknown dtype or order"),
+        ({"dtype": "<f4,<f4"}, "unknown dtype or order"),
+        ({"order": "A"}, "unknown dtype or order"),
+        ({"shape": [-2]}, "negative size"),
+        ({"shape": [3]}, "another size than its shape"),
+        ({"bytes": 2**40, "shape": [2**37]}, "do not begin 'extra.npy'"),
+        ({"bytes": 2**70, "shape": [2**67]}, "its manifest cannot be"),
+        ({"crc32": 2**40}, "its manifest cannot be"),
+        ({"start": 0}, "do not begin 'extra.npy'"),
+    ],
+    ids=str,
+)
+def test_an_array_of_somebody_else(change, message, path):
+    checkpoint.save(path, extra=np.ones(2))
+    content = path.read_bytes()
+    footer = _format.read_footer(content[-_format.FOOTER_BYTES :])
+    manifest = json.loads(content[footer.manifest.start :][: footer.manifest.size])
+    manifest["arrays"]["extra"].update(change)
+    path.write_bytes(rebuilt(content, manifest))
+    with pytest.raises(checkpoint.DamagedError, match=message):
+        checkpoint.load(path)
+
+
 @pytest.mark.parametrize("start", [0, 64, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("size", [0, 1, 2**40, 2**63, 2**64 - 1])
 def test_a_footer_of_somebody_else(start, size, path):

@@ -81,7 +81,7 @@ class Contents:
         footer = self._footer()
         self.version = footer.version
         self.manifest: Mapping[str, Any] = self._read_manifest(footer)
-        self.entries = self._read_entries(footer.file_size)
+        self.entries = self._read_entries()
         self._check_structure(footer)
 
     # --- the structure
@@ -131,7 +131,7 @@ class Contents:
             raise self.damaged("its manifest is no object")
         return manifest
 
-    def _read_entries(self, file_size: int) -> dict[str, Entry]:
+    def _read_entries(self) -> dict[str, Entry]:
         entries = {}
         try:
             for name, described in self.manifest["arrays"].items():
@@ -144,8 +144,6 @@ class Contents:
                 dtype = np.dtype(described["dtype"])
                 if math.prod(shape) * dtype.itemsize != nbytes or (start + head) % ALIGNMENT:
                     raise ValueError("another size than its shape")
-                if start + head + nbytes > file_size:
-                    raise ValueError("a place beyond the end")
                 entries[name] = Entry(name, dtype, shape, described["order"], start + head, head, nbytes, crc)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise self.damaged(f"its manifest does not describe arrays: {error}") from None
