@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ravine import checkpoint, optim
-from ravine.checkpoint import _files, _save
+from ravine.checkpoint import _background, _files, _save
 from test_engine_interrupted import Interrupting
 
 
@@ -396,16 +396,43 @@ def test_at_the_end_errors_are_shown(path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python warns of what is tested here
-def test_a_forked_child_does_not_wait_for_threads_that_it_has_not(path, gate):
+def test_a_forked_child_waits_for_no_thread_of_its_parent(path, gate):
+    """Neither for one that writes, nor for one that holds the lock at that moment."""
     checkpoint.save(path, step=1, background=True)
+    held, forked = threading.Event(), threading.Event()
+
+    def hold():
+        with _background._lock:
+            held.set()
+            forked.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(20)
     child = os.fork()
+    forked.set()
     if child == 0:
         gate.set()
-        checkpoint.save(path, step=2)
+        checkpoint.save(path, step=2, background=True).wait()
         os._exit(0)
     deadline = time.monotonic() + 20
     while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     if ended[0] == 0:
         os.kill(child, 9)
+        os.waitpid(child, 0)
+    holder.join()
     assert ended == (child, 0)
+
+
+def test_an_interruption_before_the_thread_is_there(path, monkeypatch):
+    def interrupted(thread):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(path, step=1, background=True)
+    checkpoint.save(path, step=2)
+    checkpoint.save(path, step=3, background=True).wait()
+    assert checkpoint.load(path).step == 3
