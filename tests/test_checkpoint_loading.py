@@ -571,6 +571,26 @@ def test_an_interruption_while_it_is_taken_back(kind, path):
     assert n > 20
 
 
+@pytest.mark.parametrize("name", GENERATORS)
+def test_an_error_takes_generators_back(name, path):
+    class Failing(random.Random):
+        armed = False
+
+        def setstate(self, state):
+            if self.armed:
+                raise ZeroDivisionError
+            super().setstate(state)
+
+    rngs = [GENERATORS[name](), Failing()]
+    checkpoint.save(path, rng=rngs)
+    draw(rngs[0])
+    before = _generators.state_of(rngs[0])
+    rngs[1].armed = True
+    with pytest.raises(ZeroDivisionError):
+        checkpoint.load(path, rng=rngs)
+    assert_same(_generators.state_of(rngs[0]), before)
+
+
 def test_an_error_in_a_hook_takes_everything_back(path):
     checkpoint.save(path, **Training(3).parts())
     new = Training(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 Act = Callable[[], None]
@@ -34,7 +35,8 @@ def make_all(changes: Sequence[Change]) -> None:
 def _put_back(undo: list[Act]) -> None:
     try:
         while undo:
-            undo[-1]()
+            with suppress(Exception):  # of one does not hold up the others, and the first is on its way already
+                undo[-1]()
             undo.pop()
-    except KeyboardInterrupt:  # the first is on its way already
+    except KeyboardInterrupt:  # likewise
         _put_back(undo)
