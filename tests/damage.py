@@ -190,7 +190,7 @@ def frozen(value: Any) -> Any:  # noqa: PLR0911
     if isinstance(value, KeyView):
         return frozen(value.optimizer)
     if isinstance(value, optim.Handoff):
-        return frozen([value._stage, value.steps, value._stage_steps, value._hand_overs, value.optimizers])
+        return frozen([*value._beginning, value._hand_overs, value.optimizers])
     if isinstance(value, optim.Optimizer):
         kept = {name: there for name, there in vars(value).items() if name in value._kept and name != "_parameters"}
         return frozen([kept, list(value._records)])

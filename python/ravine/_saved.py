@@ -21,8 +21,8 @@ Restore = Callable[[], None]
 Loader = Callable[[Any, list[str]], Restore]
 
 
-def load(owner: str, kind: str, loader: Loader, state_dict: Any) -> None:
-    """Load a saved state.
+def checked(owner: str, kind: str, loader: Loader, state_dict: Any) -> Restore:
+    """Return what takes over a saved state that fits.
 
     Args:
         owner: whose state it is, for messages.
@@ -40,7 +40,7 @@ def load(owner: str, kind: str, loader: Loader, state_dict: Any) -> None:
             f"{owner}.load_state_dict: the saved state does not fit this {kind}, which is unchanged:\n  "
             + "\n  ".join(problems)
         )
-    restore()
+    return restore
 
 
 def within(where: str, loader: Loader, state: Any, problems: list[str]) -> Restore:

@@ -49,7 +49,7 @@ class _BatchNorm(Layer):
         self.bias = Parameter(np.zeros(num_features, self.dtype), name="bias") if has_bias else None
         self.running_mean = np.zeros(num_features, self.dtype) if track_running_stats else None
         self.running_var = np.ones(num_features, self.dtype) if track_running_stats else None
-        self.num_batches_tracked = 0
+        self._tracked: Array = np.zeros((), np.int64)  # the compiled part advances it with the running statistics
         self._context: _core.BatchNormContext | None = None
 
     def __call__(self, x: Array, residual: Array | None = None, *, out: Array | None = None) -> Array:
@@ -97,6 +97,7 @@ class _BatchNorm(Layer):
                 "bias": None if self.bias is None else self._parameter("bias").data,
                 "running_mean": self.running_mean,
                 "running_var": self.running_var,
+                "tracked": self._tracked if averages else None,
                 "training": training or self.running_mean is None,
                 "momentum": momentum,
                 "eps": self.eps,
@@ -104,7 +105,6 @@ class _BatchNorm(Layer):
                 "relu": self.activation == "relu",
             }
         )
-        self.num_batches_tracked += averages
         self._context = context
         return context.take_result()
 
@@ -127,10 +127,21 @@ class _BatchNorm(Layer):
         """
         if self._context is None:
             raise RuntimeError(f"{type(self).__name__}.backward: there was no forward pass. Call the layer first.")
-        gradients: Array | tuple[Array, Array] = self._context.backward(
-            dy, out, residual_out, _gradient(self.weight), _gradient(self.bias)
-        )
+        weight, bias = _gradient(self.weight), _gradient(self.bias)
+        gradients: Array | tuple[Array, Array] = self._context.backward(dy, out, residual_out, weight, bias)
+        for parameter, gradient in ((self.weight, weight), (self.bias, bias)):
+            if parameter is not None and parameter.grad is None:
+                parameter.grad = gradient
         return gradients
+
+    @property
+    def num_batches_tracked(self) -> int:
+        """How many batches the running statistics have seen."""
+        return int(self._tracked)
+
+    @num_batches_tracked.setter
+    def num_batches_tracked(self, count: int) -> None:
+        self._tracked[...] = at_least(0)(f"{type(self).__name__}: num_batches_tracked", count)
 
     def reset_running_stats(self) -> None:
         """Set the running statistics to a mean of 0, a variance of 1, and none seen."""
@@ -165,6 +176,9 @@ class _BatchNorm(Layer):
             state.update((name, getattr(self, name)) for name in ("running_mean", "running_var", "num_batches_tracked"))
         return state
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_context": None}  # a copy has made no forward pass
+
     def _repr_arguments(self) -> str:
         told = {name: getattr(self, name) for name in ("eps", "momentum", "affine")}
         told |= {"bias": self.bias is not None, "track_running_stats": self.track_running_stats}
@@ -184,10 +198,8 @@ def _float_type(where: str, dtype: Any) -> np.dtype[Any]:
 def _gradient(parameter: Parameter | None) -> Array | None:
     if parameter is None:
         return None
-    if parameter.grad is None:
-        parameter.grad = np.zeros_like(parameter.data)
-    gradient: Array = parameter.grad
-    return gradient
+    gradient: Array | None = parameter.grad
+    return np.zeros_like(parameter.data) if gradient is None else gradient
 
 
 class BatchNorm1d(_BatchNorm):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ravine._arrays import describe
 from ravine._hyper import Check, flag
-from ravine._saved import listed, load, noted, of_array, of_scalar
+from ravine._saved import checked, listed, noted, of_array, of_scalar
 from ravine.nn.parameter import Parameter
 
 Array = np.ndarray[Any, Any]
@@ -72,7 +72,7 @@ class Layer:
             ValueError: something is missing, unknown, or of another shape or dtype. The message lists everything; the
                 layer is as it was.
         """
-        load(type(self).__name__, "layer", self._loader, state_dict)
+        checked(type(self).__name__, "layer", self._loader, state_dict)()
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Check a saved state and list what does not fit; return what takes it over."""
@@ -103,7 +103,8 @@ class Layer:
         def restore() -> None:
             for there, array in arrays:
                 there[...] = array
-            vars(self).update(numbers)
+            for name, number in numbers.items():
+                setattr(self, name, number)
 
         return restore
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ravine._arrays import describe
 from ravine._hyper import shown
-from ravine._saved import load, within
+from ravine._saved import checked, within
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._target import KeyView
 from ravine.optim.optimizer import Optimizer
@@ -99,7 +99,7 @@ class HyperparameterScheduler:
         Raises:
             ValueError: the saved state does not fit; nothing has changed.
         """
-        load("HyperparameterScheduler", "schedule", self._loader, state_dict)
+        checked("HyperparameterScheduler", "schedule", self._loader, state_dict)()
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Check a saved state and list what does not fit; return what takes it over."""
