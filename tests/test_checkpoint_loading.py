@@ -406,6 +406,19 @@ def test_parameters_of_layers_that_would_be_lost(path):
     checkpoint.save(path, layers=layers, params=layers["b"].parameters())
 
 
+def test_not_in_the_middle_of_a_step(path):
+    trained = Training(1)
+    checkpoint.save(path, **trained.parts())
+    before = trained.outcome()
+
+    def closure():
+        with pytest.raises(RuntimeError, match="in the middle of a step"):
+            checkpoint.load(path, **trained.parts())
+        assert_same(trained.outcome(), before)
+
+    trained.optimizer.step({"w": None, "v": None}, closure)
+
+
 # --- files that somebody has made up
 
 

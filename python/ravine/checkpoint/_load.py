@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import setitem
 from pathlib import Path
 from typing import Any
 
 from ravine._hyper import flag
 from ravine.checkpoint import _background
-from ravine.checkpoint._changes import Change, make_all
+from ravine.checkpoint._changes import Act, Change, make_all
 from ravine.checkpoint._flatten import unflatten
 from ravine.checkpoint._params import param_changes
-from ravine.checkpoint._parts import KINDS, changes
+from ravine.checkpoint._parts import KINDS, changes, objects_of
 from ravine.checkpoint._reading import Contents
+from ravine.optim.optimizer import Optimizer
 
 _WHERE = "checkpoint.load"
 # In this order they take over: a schedule writes learning rates into its optimizer's groups, which comes first.
@@ -85,6 +88,7 @@ def load(
         ValueError: it is damaged, truncated, no checkpoint, or of a newer format; or it does not fit what was given,
             and the message lists every mismatch. In any case nothing has changed, also where Ctrl-C comes.
         TypeError: an argument is nothing that could be loaded.
+        RuntimeError: an optimizer is in the middle of a step.
     """
     given = {"params": params, "layers": layers, "optimizer": optimizer, "scheduler": scheduler, "rng": rng}
     mapped, verify = flag(f"{_WHERE}: mmap", mmap), flag(f"{_WHERE}: verify", verify)
@@ -94,6 +98,30 @@ def load(
         contents = Contents(place, file)
         arrays = contents.arrays(mapped=mapped, verify=verify)
     checkpoint = _as_checkpoint(contents, arrays)
+    optimizers = [] if optimizer is None else list(objects_of(_WHERE, "optimizer", optimizer).values())
+    _alone(optimizers, lambda: _take_over(checkpoint, given))
+    return checkpoint
+
+
+def _alone(optimizers: Sequence[Optimizer], act: Act) -> None:
+    """Do something while no optimizer is in the middle of a step."""
+    held: list[dict[int, None]] = []
+    try:
+        for each in optimizers:
+            while not held or held[-1] is not each._idle:
+                try:
+                    del each._idle[0]
+                except KeyError:
+                    each._wait_for_saving("load_state_dict", "in other threads call it between steps")
+                    continue
+                held.append(each._idle)  # a `del` is no call, so no signal comes between
+            each._finish()
+        act()
+    finally:
+        list(map(setitem, held, repeat(0), repeat(None)))  # one call, so none of them is left
+
+
+def _take_over(checkpoint: Checkpoint, given: Mapping[str, Any]) -> None:
     problems: list[str] = []
     to_make: list[Change] = []
     for part in _ORDER:
@@ -108,10 +136,10 @@ def load(
             to_make += changes(_WHERE, part, given[part], checkpoint.classes.get(part), states, problems)
     if problems:
         raise ValueError(
-            f"{_WHERE}: {str(place)!r} does not fit, and nothing has been changed:\n  " + "\n  ".join(problems)
+            f"{_WHERE}: {str(checkpoint.path)!r} does not fit, and nothing has been changed:\n  "
+            + "\n  ".join(problems)
         )
     make_all(to_make)
-    return checkpoint
 
 
 def _as_checkpoint(contents: Contents, arrays: Mapping[str, Any]) -> Checkpoint:

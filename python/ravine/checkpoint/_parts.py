@@ -89,7 +89,7 @@ def saved(where: str, part: str, objects: Any) -> tuple[Any, Any]:
         TypeError: something is no such object.
     """
     kind = KINDS[part]
-    given = _listed(where, part, objects)
+    given = objects_of(where, part, objects)
     return _in_form(objects, map(kind.name, given.values())), _in_form(objects, map(kind.save, given.values()))
 
 
@@ -105,7 +105,7 @@ def changes(where: str, part: str, objects: Any, names: Any, states: Any, proble
         problems: what does not fit is added to it.
     """
     kind = KINDS[part]
-    given = _listed(where, part, objects)
+    given = objects_of(where, part, objects)
     form, saved_form = _form(objects), _form(names)
     if form != saved_form:
         problems.append(f"{part}: {saved_form} was saved; {form} is to be loaded")
@@ -163,7 +163,7 @@ def _index(key: Any) -> str:
     return "" if key is None else f"[{key!r}]"
 
 
-def _listed(where: str, part: str, objects: Any) -> dict[Any, Any]:
+def objects_of(where: str, part: str, objects: Any) -> dict[Any, Any]:
     """Return the objects by name, by position, or one under None."""
     kind = KINDS[part]
     given = _by_key(objects)
