@@ -117,6 +117,13 @@ def test_hard_values(name):
     assert_same(through_files(HARD[name]), HARD[name])
 
 
+@pytest.mark.parametrize("name", ["names of files", "long names"])
+def test_names_can_be_those_of_files(name):
+    for each in flatten(HARD[name])[0]:
+        assert len(each) < 255
+        assert not {"", ".", ".."} & set(each.split("/"))
+
+
 def test_an_array_alone_and_what_exposes_memory():
     arrays, rest = flatten(np.ones(2))
     assert_same(unflatten(arrays, rest), np.ones(2))

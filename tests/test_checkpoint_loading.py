@@ -119,6 +119,7 @@ def test_one_several_and_several_by_name(form, path):
             assert_same(one.outcome()[i], other.outcome()[i])
 
 
+TABLE = np.zeros(3)
 PARAMS = {
     "list": lambda a, b: [a, b],
     "dict": lambda a, b: {"a": a, "b": b},
@@ -374,6 +375,7 @@ def test_mismatches(saved, given, message, path):
         ({"params": np.ones(2)}, TypeError, r"params is float64, shape \(2,\); expected a list of arrays"),
         ({"params": [np.ones(2, int)]}, TypeError, r"params\[0\] \(int64, shape \(2,\)\): int64 is not supported"),
         ({"params": [("a", np.ones(2)), ("a", np.ones(2))]}, ValueError, "two parameters are named 'a'"),
+        ({"params": [TABLE, TABLE[1:]]}, ValueError, r"params\[0\] and params\[1\] share memory"),
         ({"extra": {"f": print}}, TypeError, r"extra.*is a builtin_function_or_method; expected None, True or False"),
         ({"step": 1.5}, ValueError, r"checkpoint\.save: step=1\.5; expected a whole number"),
         ({"keep": 0}, ValueError, r"checkpoint\.save: keep=0; expected a whole number, 1 or more"),
