@@ -1,0 +1,207 @@
+"""Failures that are known and not mended yet. tests/test_fuzz.py checks that each still fails, and asks to delete it.
+
+Each has a text that fits what the attack says of it, and a program that ends well where it is mended.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from fuzz.oracle import Failure
+
+
+class Known(NamedTuple):
+    """A failure that is known."""
+
+    name: str
+    pattern: str  # of what the attack says; "" for what is kept from happening
+    mended: str  # a program that ends well where it is mended, `np`, `optim`, `nn`, `F`, `Interface` being there
+    dies: bool = False  # whether the program ends the process, and needs one of its own
+
+
+SETUP = """
+import numpy as np, signal
+from ravine import nn, optim
+from ravine.nn import functional as F
+from ravine.optim import SparseGrad, lr_scheduler
+
+class Interface:
+    def __init__(self, **changed):
+        self.array, self.changed = np.ones(3), changed
+    @property
+    def __array_interface__(self):
+        return {**self.array.__array_interface__, **self.changed}
+
+def refused(call, name, *errors):
+    try:
+        call()
+    except errors or (TypeError, ValueError) as error:
+        assert name in str(error), error
+    else:
+        raise AssertionError("accepted")
+
+def stepped(cls=optim.Adam, **config):
+    w = [np.ones(3), np.ones((2, 2))]
+    optimizer = cls(w, **config)
+    optimizer.step([np.ones(3), np.ones((2, 2))])
+    return optimizer
+"""
+
+# While calls that write beyond an array are known, they are not made: all cases after them would be in doubt.
+CORRUPTING = True
+
+KNOWN = [
+    Known(
+        "a SparseGrad whose values are retyped overruns the heap",
+        "",
+        """
+g = SparseGrad(np.repeat(np.arange(300), 2)[::-1].copy(), np.ones((600, 64)), (300, 64))
+g.values.dtype = np.int8
+refused(g.coalesce, "SparseGrad")
+""",
+        dies=True,
+    ),
+    Known(
+        "Muon of (n, 0) divides by zero",
+        r"Muon.*ZeroDivisionError|ZeroDivisionError.*muon\.py",
+        "optim.Muon([np.ones((3, 0))]).step([np.ones((3, 0))])",
+    ),
+    Known(
+        "an object whose memory cannot be seen is refused without being named",
+        r"RAW: .*(bytes-like object is required|'\?\?' not understood|negative dimensions|PyCapsule_GetPointer)",
+        "refused(lambda: nn.Parameter(Interface(typestr='??')), 'Parameter')",
+    ),
+    Known(
+        "damaged states raise other errors than ValueError",
+        r"(RAW|CHANGED): .*load_state_dict|(RAW|CHANGED): .*\| loaded: ",
+        """
+saved = stepped().state_dict()
+refused(lambda: stepped().load_state_dict({**saved, "state": 3}), "Adam", ValueError)
+""",
+    ),
+    Known(
+        "an object's .data may be replaced by a view of the same memory",
+        r"ACCEPTED: .*\.data replaced",
+        """
+class Thing: data, grad = np.ones(4), None
+thing = Thing()
+optimizer = optim.SGD([thing])
+thing.data = thing.data[:2]
+refused(lambda: optimizer.step([np.ones(4)]), "SGD")
+""",
+    ),
+    Known(
+        "statistics of batch norm may lie in each other and in what is read",
+        r"(ACCEPTED|WRONG): batch_norm_forward \| .*(another|, )",
+        """
+s = np.ones(3)
+refused(lambda: F.batch_norm(np.random.rand(4, 3), s, s, training=True), "running_")
+""",
+    ),
+    Known(
+        "edited lists of groups raise raw errors",
+        r"RAW: .*\| (group appended|group removed|cleared|key removed|no dict|no group|lr removed|lr garbage"
+        r"|initial_lr garbage|params emptied) \|",
+        """
+optimizer = stepped()
+del optimizer.param_groups[0]["eps"]
+refused(lambda: optimizer.step([np.ones(3), np.ones((2, 2))]), "eps")
+""",
+    ),
+    Known(
+        "one list of gradients for each group is refused at the first step after a group was added",
+        r"REFUSED: \w+\.step\(groups\)",
+        """
+optimizer = optim.SGD([np.ones(3)])
+optimizer.step([np.ones(3)])
+optimizer.add_param_group({"params": [np.ones(2)]})
+optimizer.step([[np.ones(3)], [np.ones(2)]])
+""",
+    ),
+    Known(
+        "a state that has become NaN cannot be loaded again",
+        r"REFUSED: \w+\.load_state_dict .*(nan|inf) is not finite",
+        """
+optimizer = optim.Prodigy([np.ones(2)])
+optimizer.step([np.full(2, np.nan)])
+optimizer.load_state_dict(optimizer.state_dict())
+""",
+    ),
+    Known(
+        "zero_grad stops in the middle at a read-only gradient",
+        r"(CHANGED|RAW): \w+\.zero_grad \| - \| gradient",
+        """
+class Thing:
+    def __init__(self): self.data, self.grad = np.ones(2), np.ones(2)
+a, b = Thing(), Thing()
+b.grad.flags.writeable = False
+try:
+    optim.SGD([a, b]).zero_grad()
+except ValueError:
+    assert (a.grad == 1).all()
+""",
+    ),
+    Known(
+        "a refused backward pass makes gradients that were None",
+        r"CHANGED: BatchNorm\dd\.backward",
+        """
+bn = nn.BatchNorm1d(3)
+bn(np.random.rand(4, 3).astype("f"))
+bn.weight.grad = None
+refused(lambda: bn.backward(3), "dy")
+assert bn.weight.grad is None
+""",
+    ),
+    Known(
+        "a refused call of Dropout in evaluation forgets the last forward pass",
+        r"CHANGED: (Alpha)?Dropout\dd?\(\)|CHANGED: (Alpha)?Dropout\(\)",
+        """
+dropout = nn.Dropout(0.5, seed=0)
+dropout(np.ones(8))
+dropout.eval()
+refused(lambda: dropout(np.ones(8), out=3), "out")
+assert (dropout.backward(np.ones(8)) == nn.Dropout(0.5, seed=0)(np.ones(8))).all()
+""",
+    ),
+    Known(
+        "attributes of a layer that are replaced by garbage raise raw errors",
+        r"RAW: \w+: \w+ \| .* replaced \|",
+        """
+dropout = nn.Dropout(0.5, seed=0)
+dropout.p = np.zeros(2)
+refused(lambda: dropout(np.ones(3)), "Dropout")
+""",
+    ),
+    Known(
+        "schedules asked for no number raise raw errors",
+        r"RAW: \w+\.lr_at ",
+        "refused(lambda: lr_scheduler.StepLR(stepped(), 3).lr_at(None), 'StepLR')",
+    ),
+    Known(
+        "a choice that is an array, and a dtype that is none, raise NumPy's errors",
+        r"RAW: .*(layout|activation|kind|decay|mode|strategy|dtype|anneal\w*) garbage",
+        "refused(lambda: nn.BatchNorm1d(3, layout=np.zeros(2)), 'layout')",
+    ),
+    Known(
+        "LBFGS meets a loss beyond floats, and parameters and sparse gradients changed by its closure, with raw errors",
+        r"RAW: LBFGS\.step \| (loss|changed|sparse) ",
+        "refused(lambda: optim.LBFGS([np.ones(2)]).step(lambda: (10**400, [np.ones(2)])), 'LBFGS')",
+    ),
+    Known(
+        "a jump of a composed schedule takes as long as it is far",
+        "",
+        """
+signal.alarm(5)
+o = stepped()
+lr_scheduler.ChainedScheduler([lr_scheduler.MultiplicativeLR(o, lambda t: 0.9)]).step(1 << 40)
+""",
+        dies=True,
+    ),
+]
+
+
+def known(failure: Failure | list[str]) -> Known | None:
+    """Return which of them a failure is, if it is one."""
+    text = str(Failure(*failure))
+    return next((each for each in KNOWN if each.pattern and re.search(each.pattern, text, re.DOTALL)), None)
