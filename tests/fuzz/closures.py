@@ -137,7 +137,7 @@ def attack_handoff(case: Case) -> None:
             copy = np.array(bad.view) if good else None
             ok, _ = case.attempt("Handoff.step", lambda: handoff.step([bad.value, grads[1]]), bad=bad.name)
             if ok:
-                twin.step([None if bad.value is None else copy, grads[1]])
+                twin.step([copy if good else bad.value, grads[1]])
         elif kind == 4:
             stage = choose.of([0, 1, 2, -1, None, "x", 1.0, float("nan"), True])
             ok, _ = case.attempt("Handoff.switch", lambda: handoff.switch(stage), bad=repr(stage), owners=("Handoff",))

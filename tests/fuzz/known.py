@@ -63,13 +63,60 @@ refused(g.coalesce, "SparseGrad")
         dies=True,
     ),
     Known(
+        "the memory of a gradient is asked for after a parameter was checked, and may resize it",
+        "",
+        """
+class Acting:
+    @property
+    def __array_interface__(self):
+        w.resize(10, refcheck=False)
+        return np.ones(3).__array_interface__
+w = np.ones(100000)
+refused(lambda: optim.Adam([w, np.ones(3)]).step([np.ones(100000), Acting()]), "Adam")
+""",
+        dies=True,
+    ),
+    Known(
+        "the memory of an argument of batch norm is asked for after another was checked, and may resize it",
+        "",
+        """
+class Acting:
+    @property
+    def __array_interface__(self):
+        x.resize((4, 3, 10), refcheck=False)
+        return np.ones(3).__array_interface__
+x = np.ones((4, 3, 100000))
+refused(lambda: F.batch_norm(x, weight=Acting(), training=True), "batch_norm")
+""",
+        dies=True,
+    ),
+    Known(
+        "SWATS computes with a learning rate as it stands in the group, float32 or no float at all, when it switches",
+        r"(WRONG|RAW): SWATS\.step",
+        """
+def switched(lr):
+    optimizer = stepped(optim.SWATS, lr=0.1, tolerance=1e9)
+    optimizer.param_groups[0]["lr"] = lr
+    optimizer.step([np.ones(3), np.ones((2, 2))])
+    optimizer.step([np.ones(3), np.ones((2, 2))])
+    return optimizer.param_groups[0]["sgd_scale"]
+assert switched(np.float32(0.3)) == switched(float(np.float32(0.3)))
+""",
+    ),
+    Known(
+        "text that is a number passes for one",
+        r"RAW: \w+\.step\(list\) .*UFuncTypeError",
+        "refused(lambda: optim.Adam([np.ones(3)], lr='0.1'), 'lr')",
+    ),
+    Known(
         "Muon of (n, 0) divides by zero",
         r"Muon.*ZeroDivisionError|ZeroDivisionError.*muon\.py",
         "optim.Muon([np.ones((3, 0))]).step([np.ones((3, 0))])",
     ),
     Known(
         "an object whose memory cannot be seen is refused without being named",
-        r"RAW: .*(bytes-like object is required|'\?\?' not understood|negative dimensions|PyCapsule_GetPointer)",
+        r"RAW: .*(bytes-like object is required|cannot see the memory|has no len\(\)|'\?\?' not understood)"
+        r"|RAW: .*(negative dimensions|PyCapsule_GetPointer)",
         "refused(lambda: nn.Parameter(Interface(typestr='??')), 'Parameter')",
     ),
     Known(
@@ -130,7 +177,7 @@ optimizer.load_state_dict(optimizer.state_dict())
     ),
     Known(
         "zero_grad stops in the middle at a read-only gradient",
-        r"(CHANGED|RAW): \w+\.zero_grad \| - \| gradient",
+        r"(CHANGED|RAW): \w+\.zero_grad \|",
         """
 class Thing:
     def __init__(self): self.data, self.grad = np.ones(2), np.ones(2)
@@ -166,7 +213,7 @@ assert (dropout.backward(np.ones(8)) == nn.Dropout(0.5, seed=0)(np.ones(8))).all
     ),
     Known(
         "attributes of a layer that are replaced by garbage raise raw errors",
-        r"RAW: \w+: \w+ \| .* replaced \|",
+        r"RAW: \w+: \w+ \| .* (replaced|made read-only) \|",
         """
 dropout = nn.Dropout(0.5, seed=0)
 dropout.p = np.zeros(2)
@@ -199,6 +246,33 @@ lr_scheduler.ChainedScheduler([lr_scheduler.MultiplicativeLR(o, lambda t: 0.9)])
         dies=True,
     ),
 ]
+
+
+class Half(NamedTuple):
+    """A change of which an interruption leaves a half."""
+
+    what: str
+    pattern: str  # of the subjects that do it
+    subject: str  # one of them
+    acts: int  # after how many less one it happens
+
+
+HALVES = [
+    Half("a state that is loaded", r"\.load_state_dict$", "Adam.load_state_dict", 1),
+    Half("a group that is added", r"\.add_param_group$", "SGD.add_param_group", 1),
+    Half("whether there was a first step", r"\.step$|zero_grad$", "Adam.step", 1),
+    Half("parameters turned, and what says so", r"train, eval$", "SGDScheduleFree.train, eval", 1),
+    Half("the parameters of LBFGS, and what it remembers", r"^LBFGS", "LBFGS None", 1),
+    Half("the stages and counts of a Handoff", r"^Handoff", "Handoff", 4),
+    Half("learning rates, and where a schedule stands", r"LR-\d|Scheduler-\d|Restarts-\d|Plateau", "StepLR-5", 3),
+    Half("running statistics, and how many batches they have seen", r"^BatchNorm", "BatchNorm1d momentum=0.1", 1),
+    Half("that Dropout was called", r"^Dropout", "Dropout", 1),
+]
+
+
+def known_half(subject: str) -> Half | None:
+    """Return which of them a subject does, if it is one."""
+    return next((half for half in HALVES if re.search(half.pattern, subject)), None)
 
 
 def known(failure: Failure | list[str]) -> Known | None:

@@ -59,7 +59,7 @@ def call_layer(case: Case, layer: Any, name: str, batch: Batch, owners: tuple[st
     if choose.one_in(2):
         args.spoil(choose.of(list(args.given)))
     accepted, _ = case.attempt(f"{name}()", lambda: layer(**args.given), bad=args.bad, owners=owners)
-    if not accepted:
+    if not accepted or getattr(args.views["x"], "dtype", None) not in (np.dtype(np.float32), np.dtype(np.float64)):
         return
     back = Arguments(case)
     x = args.views["x"]

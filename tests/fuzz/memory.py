@@ -55,21 +55,26 @@ def address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def frozen(value: Any) -> Any:
-    """Return something that is equal as long as nothing in `value` has changed: bytes, dtypes, shapes, strides."""
+def frozen(value: Any, identities: bool = True) -> Any:
+    """Return something that is equal as long as nothing in `value` has changed: bytes, dtypes, shapes, strides.
+
+    Args:
+        value: what is looked at.
+        identities: whether other objects have to stay the same; otherwise they do not count.
+    """
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
-            return (value.shape, [frozen(item) for item in value.ravel().tolist()])
+            return (value.shape, [frozen(item, identities) for item in value.ravel().tolist()])
         return (value.dtype.str, value.shape, value.strides, value.flags.writeable, value.tobytes())
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, Mapping):
-        return {key: frozen(item) for key, item in value.items()}
+        return {key: frozen(item, identities) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [type(value), *map(frozen, value)]
+        return [type(value), *(frozen(item, identities) for item in value)]
     if value is None or isinstance(value, str | int | bytes):
         return value
-    return id(value)
+    return id(value) if identities else None
 
 
 def same_numbers(a: Array, b: Array) -> bool:

@@ -68,7 +68,7 @@ def mutate(case: Case, array: Array) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's, that attributes are not for setting
             MUTATIONS[name](case, array)
-    except (ValueError, TypeError, AttributeError):  # an array that owns no memory cannot be resized
+    except (ValueError, TypeError, AttributeError, IndexError):  # it owns no memory to resize, or has no axes
         return "-"
     return name if name == "overwritten" or description(array) != before else "-"
 

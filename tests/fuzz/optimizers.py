@@ -141,7 +141,7 @@ def other_load(world: World) -> None:
 def copied(world: World) -> None:
     """A copy goes on by itself, and this one is as before."""
     case = world.case
-    if world.form == "object":
+    if world.form == "object":  # whose gradients may be anything
         return
     make = case.choose.of([copy.deepcopy, copy.copy, lambda o: pickle.loads(pickle.dumps(o))])
     before = case.snapshot()
