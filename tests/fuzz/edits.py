@@ -139,8 +139,8 @@ def mutated_parameter(world: World) -> None:
         world.step(gradients, gradients, mutation=name, expected="either" if harmless else "refuse", form="list")
     else:
         optimizer = world.optimizer
-        for k, param in enumerate(world.params if world.form != "array" and what == "zero_grad" else ()):
-            param.grad = world.gradient(k)  # it may be a parameter by now, which would become zeros
+        for param in world.params if world.form != "array" and what == "zero_grad" else ():
+            param.grad = None  # it may be a parameter by now, which would become zeros
         if what == "copy" and world.form == "object":  # whose gradients may be anything
             raise Ended
         calls: dict[str, Callable[[], Any]] = {

@@ -95,11 +95,11 @@ refused(lambda: F.batch_norm(x, weight=Acting(), training=True), "batch_norm")
         r"(WRONG|RAW): SWATS\.step",
         """
 def switched(lr):
-    optimizer = stepped(optim.SWATS, lr=0.1, tolerance=1e9)
+    optimizer = optim.SWATS([np.ones(3)], tolerance=1e9)
     optimizer.param_groups[0]["lr"] = lr
-    optimizer.step([np.ones(3), np.ones((2, 2))])
-    optimizer.step([np.ones(3), np.ones((2, 2))])
-    return optimizer.param_groups[0]["sgd_scale"]
+    for k in range(1, 4):
+        optimizer.step([k * np.array([1, -2, 0.3])])
+    return float(optimizer.param_groups[0]["sgd_scale"])
 assert switched(np.float32(0.3)) == switched(float(np.float32(0.3)))
 """,
     ),
@@ -260,7 +260,7 @@ class Half(NamedTuple):
 HALVES = [
     Half("a state that is loaded", r"\.load_state_dict$", "Adam.load_state_dict", 1),
     Half("a group that is added", r"\.add_param_group$", "SGD.add_param_group", 1),
-    Half("whether there was a first step", r"\.step$|zero_grad$", "Adam.step", 1),
+    Half("whether there was a first step", r"has_stepped$", "Adam.has_stepped", 1),
     Half("parameters turned, and what says so", r"train, eval$", "SGDScheduleFree.train, eval", 1),
     Half("the parameters of LBFGS, and what it remembers", r"^LBFGS", "LBFGS None", 1),
     Half("the stages and counts of a Handoff", r"^Handoff", "Handoff", 4),

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,13 +30,18 @@ from fuzz.known import known_half
 from fuzz.subjects import Subject, subjects
 
 _LONGEST = 2e-4  # seconds until a signal
-# Sends one for each byte that it is given, that many microseconds later.
+_AGAIN = 0.2  # seconds until another, where one was lost
+# Sends one for each byte that it is given, that many microseconds later, and says so.
 _SENDER = """
 import os, sys, time
 for byte in iter(lambda: os.read(0, 1), b""):
     time.sleep(byte[0] * 1e-6)
     os.kill(int(sys.argv[1]), 2)
+    os.write(1, byte)
 """
+
+
+Process = Any  # a Popen with pipes
 
 
 class Pair:
@@ -95,7 +100,7 @@ def storm(make: Callable[[], Subject], signals: int, seed: int, sender: bool = F
     process = _sender() if sender else None
     try:
         while came < signals:
-            broken = _disturb(pair.subject, rng.uniform(1e-6, _LONGEST), process and process.stdin)
+            broken = _disturb(pair.subject, rng.uniform(1e-6, _LONGEST), process)
             came += 1
             problem = broken or pair.problem()
             if problem is not None:
@@ -109,18 +114,19 @@ def storm(make: Callable[[], Subject], signals: int, seed: int, sender: bool = F
     return came, problems
 
 
-def _sender() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", _SENDER, str(os.getpid())], stdin=subprocess.PIPE, bufsize=0)
+def _sender() -> Process:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", _SENDER, str(os.getpid())], stdin=pipe, stdout=pipe)
 
 
-def _disturb(subject: Subject, delay: float, sender: IO[bytes] | None) -> str | None:
+def _disturb(subject: Subject, delay: float, sender: Process | None) -> str | None:
     """Have a subject act until it is interrupted, once; return what broke off otherwise."""
     act, problem = subject.act, None
     try:
-        if sender is None:
-            signal.setitimer(signal.ITIMER_REAL, delay)
-        else:
-            sender.write(bytes([int(delay * 1e6)]))
+        # What is raised in a callback of a weak reference is lost: a timer tries again.
+        signal.setitimer(signal.ITIMER_REAL, delay if sender is None else _AGAIN, _AGAIN)
+        if sender is not None:
+            os.write(sender.stdin.fileno(), bytes([int(delay * 1e6)]))
         try:
             while True:
                 act()
@@ -129,7 +135,12 @@ def _disturb(subject: Subject, delay: float, sender: IO[bytes] | None) -> str | 
             while True:
                 pass
     except KeyboardInterrupt:
-        return problem
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    sent = sender is None
+    while not sent:
+        with suppress(KeyboardInterrupt):  # the timer was earlier
+            sent = bool(os.read(sender.stdout.fileno(), 1))
+    return problem
 
 
 def at_each_line(make: Callable[[], Subject], acts: int = 3) -> Iterator[str | None]:

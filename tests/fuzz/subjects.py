@@ -43,6 +43,11 @@ class Subject:
         return frozen(self._look(), identities=False)
 
 
+def _all_of(optimizer: optim.Optimizer) -> Any:
+    """Return all but whether it has stepped, which has a subject of its own."""
+    return everything(optimizer)[1:]
+
+
 def _params() -> list[Array]:
     return [np.full((2, 3), 0.5), np.full((2, 3), -1.0)]
 
@@ -61,13 +66,25 @@ def _stepping(cls: Any, config: dict[str, Any]) -> Subject:
         else:
             optimizer.step(list(_GRADS[k % 3]))
 
-    return Subject(act, lambda: [arrays, everything(optimizer)])
+    return Subject(act, lambda: [arrays, _all_of(optimizer)])
+
+
+def _beginning(cls: Any, config: dict[str, Any]) -> Subject:
+    held = [_grouped(cls, config)[0]]
+
+    def act(k: int) -> None:
+        if k % 2:
+            held[0] = _grouped(cls, config)[0]
+        else:
+            held[0].step(list(_GRADS[0]))
+
+    return Subject(act, lambda: everything(held[0]))
 
 
 def _saving(cls: Any, config: dict[str, Any]) -> Subject:
     optimizer, arrays = _grouped(cls, config)
     optimizer.step(list(_GRADS[0]))
-    return Subject(lambda k: optimizer.state_dict(), lambda: [arrays, everything(optimizer)])
+    return Subject(lambda k: optimizer.state_dict(), lambda: [arrays, _all_of(optimizer)])
 
 
 def _loading(cls: Any, config: dict[str, Any]) -> Subject:
@@ -77,7 +94,7 @@ def _loading(cls: Any, config: dict[str, Any]) -> Subject:
         optimizer.step(list(_GRADS[0]))
         optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = lr
         saved.append(optimizer.state_dict())
-    return Subject(lambda k: optimizer.load_state_dict(saved[k % 2]), lambda: [arrays, everything(optimizer)])
+    return Subject(lambda k: optimizer.load_state_dict(saved[k % 2]), lambda: [arrays, _all_of(optimizer)])
 
 
 def _adding(cls: Any, config: dict[str, Any]) -> Subject:
@@ -89,13 +106,13 @@ def _adding(cls: Any, config: dict[str, Any]) -> Subject:
         else:
             held[0].add_param_group({"params": [np.full((2, 3), float(k))]})
 
-    return Subject(act, lambda: [everything(held[0]), len(held[0]._records), len(held[0].param_groups)])
+    return Subject(act, lambda: [_all_of(held[0]), len(held[0]._records), len(held[0].param_groups)])
 
 
 def _turning(cls: Any) -> Subject:
     optimizer, arrays = _grouped(cls, {})
     optimizer.step(list(_GRADS[0]))
-    return Subject(lambda k: optimizer.train() if k % 2 else optimizer.eval(), lambda: [arrays, everything(optimizer)])
+    return Subject(lambda k: optimizer.train() if k % 2 else optimizer.eval(), lambda: [arrays, _all_of(optimizer)])
 
 
 def _zeroing() -> Subject:
@@ -108,7 +125,7 @@ def _zeroing() -> Subject:
         else:
             optimizer.step(list(_GRADS[k % 3]))
 
-    return Subject(act, lambda: [[p.data for p in params], [p.grad for p in params], everything(optimizer)])
+    return Subject(act, lambda: [[p.data for p in params], [p.grad for p in params], _all_of(optimizer)])
 
 
 def _lbfgs(line_search: str | None) -> Subject:
@@ -118,7 +135,7 @@ def _lbfgs(line_search: str | None) -> Subject:
     def act(k: int) -> None:
         optimizer.step(lambda: (float(sum((a**4).sum() for a in arrays)), [4 * a**3 for a in arrays]))
 
-    return Subject(act, lambda: [arrays, everything(optimizer)])
+    return Subject(act, lambda: [arrays, _all_of(optimizer)])
 
 
 def _handing_over() -> Subject:
@@ -189,6 +206,7 @@ def subjects() -> dict[str, Callable[[], Subject]]:
     for cls in (optim.SGDScheduleFree, optim.AdamWScheduleFree):
         made[f"{cls.__name__}.train, eval"] = lambda cls=cls: _turning(cls)  # type: ignore[misc]
     made["Adam.zero_grad"] = _zeroing
+    made["Adam.has_stepped"] = lambda: _beginning(optim.Adam, {})
     for line_search in (None, "strong_wolfe"):
         made[f"LBFGS {line_search}"] = lambda line_search=line_search: _lbfgs(line_search)  # type: ignore[misc]
     made["Handoff"] = _handing_over
