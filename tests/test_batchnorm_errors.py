@@ -160,7 +160,7 @@ RECORDS = {
         "training": True,
         "momentum": 0.1,
         "eps": 1e-5,
-        **dict.fromkeys(("out", "residual", "weight", "bias", "running_mean", "running_var")),
+        **dict.fromkeys(("out", "residual", "weight", "bias", "running_mean", "running_var", "tracked")),
         "channels_last": False,
         "relu": False,
     },

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from ravine import nn
@@ -153,3 +156,17 @@ def test_states_that_do_not_fit(change, message):
         bn.load_state_dict(state)
     for name, value in before.items():
         np.testing.assert_array_equal(bn.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+@pytest.mark.parametrize("make", [lambda: nn.BatchNorm1d(3, dtype=np.float64), lambda: nn.Dropout(seed=3)])
+def test_a_copy_goes_on_but_has_made_no_forward_pass(make, make_copy):
+    layer = make()
+    x = np.random.default_rng(0).standard_normal((5, 3))
+    layer(x)
+    other = make_copy(layer)
+    with pytest.raises(RuntimeError, match="there was no forward pass"):
+        other.backward(x)
+    np.testing.assert_equal(other.state_dict(), layer.state_dict())
+    np.testing.assert_array_equal(other(x), layer(x))
+    np.testing.assert_equal(other.state_dict(), layer.state_dict())

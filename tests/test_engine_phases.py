@@ -67,6 +67,18 @@ def test_elements_that_are_not_finite_are_counted(value):
     assert plan_of(optimizer).norm[1] == 2
 
 
+def test_sums_have_their_places_whatever_has_a_gradient():
+    """Another process may have gradients for other parameters."""
+    places = []
+    for grads in ([np.ones(5000), np.full(3, 2.0)], [None, np.full(3, 2.0)]):
+        optimizer = optim.SGD([np.zeros(5000), np.zeros(3)], lr=1.0)
+        plan = plan_of(optimizer)
+        plan.set_reduce(places.append)
+        plan.step_with(grads, norm=True)
+    np.testing.assert_array_equal(places[0][:, 0], [4096, 904, 12])
+    np.testing.assert_array_equal(places[1][:, 0], [0, 0, 12])
+
+
 def test_the_norm_of_sparse_gradients_is_of_their_sums():
     p = np.zeros((6, 3))
     optimizer = optim.SGD([p], lr=1.0)

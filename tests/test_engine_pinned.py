@@ -98,3 +98,26 @@ def test_a_changed_state_is_refused(change, loaded):
     with pytest.raises(ValueError, match=r"state 'exp_avg' of params\[0\]"):
         optimizer.step([g])
     np.testing.assert_array_equal(p, before)
+
+
+@pytest.mark.filterwarnings("ignore:Setting the (shape|strides|dtype)")
+@pytest.mark.parametrize("make", OPTIMIZERS)
+@pytest.mark.parametrize("change", [reshaped, transposed, to_int32])
+@pytest.mark.parametrize("refused", [False, True])
+def test_there_and_back_is_no_change(make, change, refused):
+    """A step goes on as if nothing had been, whether or not one was refused in between."""
+    p, q = matrix(), matrix()
+    optimizer, undisturbed = make([p]), make([q])
+    g = np.arange(8, dtype=np.float32).reshape(2, 4)
+    for _ in range(3):
+        shape, strides, dtype = p.shape, p.strides, p.dtype
+        change(p)
+        if refused:
+            with pytest.raises(ValueError, match=CHANGED):
+                optimizer.step([g])
+        p.dtype = dtype
+        p.shape = shape
+        p.strides = strides
+        optimizer.step([g])
+        undisturbed.step([g])
+    np.testing.assert_array_equal(p, q)

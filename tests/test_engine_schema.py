@@ -159,7 +159,11 @@ def plan(kind="element"):
     """Return a plan of one matrix of a group that is set for a rule without hyper-parameters to speak of."""
     rule = "adafactor_factored" if kind == "row" else "momentum"
     numbers = dict.fromkeys(_core.rules()[rule]["hyper"], 0.5)
-    made_plan = _core.Plan("Mine", [(_core.Pinned(np.ones((3, 5)), "Mine", "params[0]"), 0, np.zeros((), np.int64))])
+    made_plan = _core.Plan(
+        "Mine",
+        [(_core.Pinned(np.ones((3, 5)), "Mine", "params[0]"), 0, np.zeros((), np.int64))],
+        np.zeros((), np.int64),
+    )
     made_plan.set_group(0, _core.Binding("Mine", rule, "none", numbers, {}, ()), {})
     return made_plan, rule
 

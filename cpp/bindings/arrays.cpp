@@ -1,5 +1,6 @@
 #include "bindings/arrays.hpp"
 
+#include "bindings/interpreter.hpp"
 #include "bindings/register.hpp"
 
 #include <algorithm>
@@ -11,7 +12,7 @@ std::pair<const char*, const char*> extent(py::handle array) {
   const auto& f = fields(array);
   if (size_of(array) == 0) return {f.data, f.data};
   const char* low = f.data;
-  const char* high = f.data + py::cast<py::ssize_t>(array.attr("itemsize"));
+  const char* high = f.data + py::reinterpret_borrow<py::array>(array).itemsize();
   for (int axis = 0; axis < f.nd; ++axis) {
     const py::ssize_t reach = (f.dimensions[axis] - 1) * f.strides[axis];
     (reach < 0 ? low : high) += reach;
@@ -67,7 +68,8 @@ void Pinned::throw_changed() const {
 }
 
 void register_arrays(py::module_& module) {
-  py::class_<Pinned>(module, "Pinned", "An array that steps write to, and what it was when it was pinned.")
+  py::class_<Pinned>(module, "Pinned", collected<Pinned>(),
+                     "An array that steps write to, and what it was when it was pinned.")
       .def(py::init<py::array, std::string, std::string>(), py::arg("array").noconvert(), py::arg("owner"),
            py::arg("label"))
       .def("check_unchanged", &Pinned::check_unchanged);

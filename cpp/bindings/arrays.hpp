@@ -22,9 +22,6 @@ namespace py = pybind11;
 #define RAVINE_HIDDEN
 #endif
 
-// Below this, releasing the interpreter lock costs more than the work.
-constexpr std::int64_t elements_worth_releasing = 1 << 12;
-
 inline const py::detail::PyArray_Proxy& fields(py::handle array) { return *py::detail::array_proxy(array.ptr()); }
 
 inline bool is_array(py::handle object) { return py::detail::npy_api::get().PyArray_Check_(object.ptr()); }
@@ -59,19 +56,21 @@ inline Dtype dtype_of(py::handle array) {
   return py::reinterpret_borrow<py::array>(array).itemsize() == 4 ? Dtype::float32 : Dtype::float64;
 }
 
-// Calls function() without the interpreter lock, unless that would cost more than it does on so many elements.
-template <class Function>
-auto without_lock(std::int64_t size, Function&& function) {
-  if (size < elements_worth_releasing) return function();
-  const py::gil_scoped_release release;
-  return function();
-}
-
 // Whether elements that follow one another in memory are the same elements in both.
 bool same_order(py::handle a, py::handle b);
 
 // "float32, shape (2, 3)"
 std::string describe(py::handle array);
+
+// The one number, of type T, in a writable array. Throws where it is something else.
+template <class T>
+T* number_in(py::handle array, const std::string& name) {
+  if (!is_array(array) || !same_dtype_as<T>(array) || size_of(array) != 1 ||
+      (fields(array).flags & (aligned | writeable)) != (aligned | writeable))
+    throw py::type_error(name + " is no writable array of one " +
+                         py::str(py::object(py::dtype::of<T>())).template cast<std::string>());
+  return reinterpret_cast<T*>(fields(array).data);
+}
 
 // An array that steps write to, and what it was when it was pinned: anybody can resize, retype or re-stride it in
 // place.
@@ -87,6 +86,11 @@ class RAVINE_HIDDEN Pinned {
   Dtype dtype() const { return dtype_; }
   const py::array& array() const { return array_; }
   const std::string& label() const { return label_; }
+
+  template <class Visit>
+  void visit(Visit&& each) const {
+    each(array_);
+  }
 
   // Throws if the array has been resized, retyped, re-strided or made read-only since: its memory may be gone.
   void check_unchanged() const {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bindings/arguments.hpp"
+#include "bindings/interpreter.hpp"
 #include "bindings/layer_arrays.hpp"
 #include "bindings/register.hpp"
 
@@ -19,6 +20,7 @@ Fused fused(bool added, bool relu) {
 struct BatchNormArguments {
   std::string owner;
   py::handle x, out, residual, weight, bias, running_mean, running_var;
+  py::handle tracked;  // how many batches the running statistics have seen, to be advanced
   bool training;
   double momentum, eps;
   bool channels_last;  // where the axis of the channels is
@@ -30,8 +32,9 @@ BatchNormArguments batch_norm_arguments(const py::dict& given) {
   static const ArgumentReader reader(
       Field("owner", &A::owner), Field("x", &A::x), Field("out", &A::out), Field("residual", &A::residual),
       Field("weight", &A::weight), Field("bias", &A::bias), Field("running_mean", &A::running_mean),
-      Field("running_var", &A::running_var), Field("training", &A::training), Field("momentum", &A::momentum),
-      Field("eps", &A::eps), Field("channels_last", &A::channels_last), Field("relu", &A::relu));
+      Field("running_var", &A::running_var), Field("tracked", &A::tracked), Field("training", &A::training),
+      Field("momentum", &A::momentum), Field("eps", &A::eps), Field("channels_last", &A::channels_last),
+      Field("relu", &A::relu));
   return reader.read(given);
 }
 
@@ -42,30 +45,36 @@ class BatchNormContext {
 
   explicit BatchNormContext(const BatchNormArguments& given) : owner_(given.owner), training_(given.training) {
     const Checked checked(owner_);
-    const bool has_weight = !given.weight.is_none();
-    const py::handle like = has_weight ? given.weight : given.running_mean;
-    // What is no array is refused later, by its own name.
-    x_ = checked.array(given.x, "x", is_array(like) ? like : py::handle(), has_weight ? "weight" : "running_mean");
+    x_ = checked.converted(given.x, "x");
+    const py::object z = checked.converted(given.residual, "residual");
+    const py::object weight = checked.converted(given.weight, "weight");
+    const py::object bias = checked.converted(given.bias, "bias");
+    const py::object mean = checked.converted(given.running_mean, "running_mean");
+    const py::object var = checked.converted(given.running_var, "running_var");
+
+    checked.check_numbers(x_, "x", weight ? weight : mean, weight ? "weight" : "running_mean");
     spec_ = ArraySpec(x_);
     const Layout layout = checked.layout(spec_, "x", given.channels_last);
     shape_ = {layout.samples, layout.channels, layout.length, dtype_of(x_)};
     if (layout.channels_last) shape_ = {layout.samples * layout.length, layout.channels, 1, shape_.dtype};
     const std::int64_t channels = layout.channels;
-    const py::object weight = checked.of_channels(given.weight, "weight", channels, x_, false);
-    const py::object bias = checked.of_channels(given.bias, "bias", channels, x_, false);
-    const py::object mean = checked.of_channels(given.running_mean, "running_mean", channels, x_, training_);
-    const py::object var = checked.of_channels(given.running_var, "running_var", channels, x_, training_);
+    checked.check_of_channels(weight, "weight", channels, x_, false);
+    checked.check_of_channels(bias, "bias", channels, x_, false);
+    checked.check_of_channels(mean, "running_mean", channels, x_, training_);
+    checked.check_of_channels(var, "running_var", channels, x_, training_);
     const std::int64_t values = shape_.elements_of_group();
     if (training_ && values <= 1)
       checked.fail("x is " + describe(x_) + ", " + std::to_string(values) +
                    " value(s) a channel; training needs at least 2. Use a larger batch, or eval().");
-    const py::object z = given.residual.is_none() ? py::object() : checked.like(given.residual, "residual", spec_, "x");
+    if (z) checked.check_like(z, "residual", spec_, "x");
     y_ = checked.output(given.out, "out", spec_, "x");
-    checked.check_no_overlap(y_, "out", x_, "x", true);
-    checked.check_no_overlap(y_, "out", z, "residual", true);
-    for (const auto& [array, name] : {std::pair(&weight, "weight"), std::pair(&bias, "bias"),
-                                      std::pair(&mean, "running_mean"), std::pair(&var, "running_var")})
-      checked.check_no_overlap(y_, "out", *array, name, false);
+    checked.check_no_overlap({{x_, "x", false, {}},
+                              {z, "residual", false, {}},
+                              {weight, "weight", false, {}},
+                              {bias, "bias", false, {}},
+                              {mean, "running_mean", training_, {}},
+                              {var, "running_var", training_, {}},
+                              {y_, "out", true, {"x", "residual"}}});
 
     fused_ = fused(bool(z), given.relu);
     if (fused_ == Fused::add_relu) mask_.reset(new std::uint16_t[std::size_t(shape_.mask_words())]);
@@ -84,7 +93,9 @@ class BatchNormContext {
     work.eps = given.eps;
     work.y = data_of(y_);
     work.mask = mask_.get();
+    std::int64_t* const tracked = given.tracked.is_none() ? nullptr : number_in<std::int64_t>(given.tracked, "tracked");
     saved_ = without_lock(shape_.size(), [&] { return run(work); });
+    if (tracked) *tracked += 1;
     fingerprint_ = Fingerprint(x_);
   }
 
@@ -98,26 +109,28 @@ class BatchNormContext {
   py::object backward(py::handle dy, py::handle out, py::handle residual_out, py::handle weight_grad,
                       py::handle bias_grad) {
     const Checked checked(owner_ + ".backward");
+    const py::object g = checked.converted(dy, "dy");
+    const py::object dw = checked.converted(weight_grad, "weight.grad");
+    const py::object db = checked.converted(bias_grad, "bias.grad");
+
+    const bool added = adds(fused_);
     if (in_place_ || !fingerprint_.fits(x_))
       checked.fail(std::string("x has been overwritten ") +
                    (in_place_ ? "by the forward pass (out=x)" : "since the forward pass") +
                    ", but the gradient needs it. Give the forward pass another out.");
-    const bool added = adds(fused_);
-    const py::object g = checked.like(dy, "dy", spec_, "x");
-    const py::object dw = checked.of_channels(weight_grad, "weight.grad", shape_.groups, x_, true);
-    const py::object db = checked.of_channels(bias_grad, "bias.grad", shape_.groups, x_, true);
+    checked.check_like(g, "dy", spec_, "x");
+    checked.check_of_channels(dw, "weight.grad", shape_.groups, x_, true);
+    checked.check_of_channels(db, "bias.grad", shape_.groups, x_, true);
     if (!added && !residual_out.is_none())
       checked.fail("residual_out is given, but the forward pass added no residual. Leave it out.");
     const py::object dx = checked.output(out, "out", spec_, "x");
     const py::object dz = added ? checked.output(residual_out, "residual_out", spec_, "x") : py::object();
-    checked.check_no_overlap(dx, "out", g, "dy", true);
-    checked.check_no_overlap(dx, "out", x_, "x", true);
-    checked.check_no_overlap(dz, "residual_out", g, "dy", true);
-    checked.check_no_overlap(dz, "residual_out", x_, "x", false);
-    checked.check_no_overlap(dz, "residual_out", dx, "out", false);
-    for (const auto& [array, name] : {std::pair(&dw, "weight.grad"), std::pair(&db, "bias.grad")})
-      for (const auto& [result, result_name] : {std::pair(&dx, "out"), std::pair(&dz, "residual_out")})
-        checked.check_no_overlap(*result, result_name, *array, name, false);
+    checked.check_no_overlap({{x_, "x", false, {}},
+                              {g, "dy", false, {}},
+                              {dw, "weight.grad", true, {}},
+                              {db, "bias.grad", true, {}},
+                              {dx, "out", true, {"dy", "x"}},
+                              {dz, "residual_out", true, {"dy"}}});
 
     BatchNormBackward work{};
     work.shape = shape_;
@@ -133,6 +146,12 @@ class BatchNormContext {
     without_lock(shape_.size(), [&] { run(work, saved_); });
     if (added) return py::make_tuple(dx, dz);
     return dx;
+  }
+
+  template <class Visit>
+  void visit(Visit&& each) const {
+    each(x_);
+    each(y_);
   }
 
  private:
@@ -151,7 +170,8 @@ class BatchNormContext {
 }  // namespace
 
 void register_batch_norm(py::module_& module) {
-  py::class_<BatchNormContext>(module, "BatchNormContext", "A forward pass of batch normalisation.")
+  py::class_<BatchNormContext>(module, "BatchNormContext", collected<BatchNormContext>(),
+                               "A forward pass of batch normalisation.")
       .def(py::init<const py::dict&>(), py::arg("arguments"))
       .def_property_readonly("channels", &BatchNormContext::channels)
       .def_property_readonly("dtype", &BatchNormContext::dtype)

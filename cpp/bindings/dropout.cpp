@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bindings/arguments.hpp"
+#include "bindings/interpreter.hpp"
 #include "bindings/layer_arrays.hpp"
 #include "bindings/register.hpp"
 
@@ -38,7 +39,8 @@ class DropoutContext {
 
   explicit DropoutContext(const DropoutArguments& given) : owner_(given.owner), scale_(given.scale) {
     const Checked checked(owner_);
-    const py::object x = checked.array(given.x, "x");
+    const py::object x = checked.converted(given.x, "x");
+    checked.check_numbers(x, "x");
     spec_ = ArraySpec(x);
     shape_.size = spec_.size();
     shape_.dtype = dtype_of(x);
@@ -53,7 +55,7 @@ class DropoutContext {
       checked.fail("x (" + spec_.describe() + ") is not contiguous. Pass np.ascontiguousarray(x).");
     }
     y_ = checked.output(given.out, "out", spec_, "x");
-    checked.check_no_overlap(y_, "out", x, "x", true);
+    checked.check_no_overlap({{x, "x", false, {}}, {y_, "out", true, {"x"}}});
     mask_ = py::array_t<std::uint16_t>(shape_.mask_words());
     Dropout work{};
     work.shape = shape_;
@@ -71,9 +73,10 @@ class DropoutContext {
 
   py::object backward(py::handle dy, py::handle out) {
     const Checked checked(owner_ + ".backward");
-    const py::object given = checked.like(dy, "dy", spec_, "x");
+    const py::object given = checked.converted(dy, "dy");
+    checked.check_like(given, "dy", spec_, "x");
     const py::object dx = checked.output(out, "out", spec_, "x");
-    checked.check_no_overlap(dx, "out", given, "dy", true);
+    checked.check_no_overlap({{given, "dy", false, {}}, {dx, "out", true, {"dy"}}});
     Dropout work{};
     work.shape = shape_;
     work.x = data_of(given);
@@ -101,7 +104,7 @@ class DropoutContext {
 }  // namespace
 
 void register_dropout(py::module_& module) {
-  py::class_<DropoutContext>(module, "DropoutContext", "A forward pass of dropout.")
+  py::class_<DropoutContext>(module, "DropoutContext", not_empty(), "A forward pass of dropout.")
       .def(py::init<const py::dict&>(), py::arg("arguments"))
       .def("take_result", &DropoutContext::take_result, "The result, once: the context does not keep it.")
       .def("backward", &DropoutContext::backward, py::arg("dy"), py::arg("out"))

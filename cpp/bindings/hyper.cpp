@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "bindings/interpreter.hpp"
 #include "bindings/register.hpp"
 #include "rules/registry.hpp"
 
@@ -236,7 +237,7 @@ bool HyperReader::read(std::size_t index, PyObject* value, Plan::Group& group) {
 }
 
 void register_hyper(py::module_& module) {
-  py::class_<Binding>(module, "Binding", "Which of a group's keys feed the hyper-parameters of a rule.")
+  py::class_<Binding>(module, "Binding", not_empty(), "Which of a group's keys feed the hyper-parameters of a rule.")
       .def(py::init<const std::string&, const std::string&, const std::string&, const py::dict&, const py::dict&,
                     const std::vector<std::string>&>(),
            py::arg("owner"), py::arg("rule"), py::arg("decay"), py::arg("sources"), py::arg("keys"),

@@ -83,6 +83,11 @@ class HyperReader {
   // Takes over what has changed. False where Python has to look at it: to phrase an error, or to choose a rule.
   bool read(PyObject* dict, Plan::Group& group);
 
+  template <class Visit>
+  void visit(Visit&& each) const {
+    for (const Seen& seen : seen_) each(seen.value);
+  }
+
  private:
   struct Seen {
     py::object name;

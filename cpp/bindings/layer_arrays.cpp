@@ -3,8 +3,11 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <utility>
+
+#include "bindings/interpreter.hpp"
 
 namespace ravine::bindings {
 namespace {
@@ -84,21 +87,25 @@ void Checked::fail(const std::string& problem) const { throw py::value_error(own
 
 void Checked::fail_dtype(const std::string& problem) const { throw py::type_error(owner_ + ": " + problem); }
 
-py::object Checked::array(py::handle given, const char* name, py::handle like, const char* whose) const {
-  py::object found = is_array(given)
-                         ? py::reinterpret_borrow<py::object>(given)
-                         : py::module_::import("ravine._arrays").attr("as_input")(given, owner_ + ": " + name);
+py::object Checked::converted(py::handle given, const char* name) const {
+  if (given.is_none()) return py::object();
+  if (is_array(given)) return py::reinterpret_borrow<py::object>(given);
+  return in_python(
+      [&] { return py::object(py::module_::import("ravine._arrays").attr("as_input")(given, owner_ + ": " + name)); });
+}
+
+void Checked::check_numbers(const py::object& found, const char* name, py::handle like, const char* whose) const {
+  if (!found) fail_dtype(std::string(name) + " is None; expected an array.");
   if (!is_supported(found))
-    fail_dtype(std::string(name) + " is " + describe(found) + "; expected native float32 or float64. Convert it with " +
-               name + ".astype(np.float32).");
+    fail_dtype(std::string(name) + " is " + bindings::describe(found) +
+               "; expected native float32 or float64. Convert it with " + name + ".astype(np.float32).");
   if (like && !same_dtype(found, like)) {
     const std::string wanted = py::str(like.attr("dtype"));
-    fail_dtype(std::string(name) + " is " + describe(found) + "; expected " + wanted + ", as " + whose +
+    fail_dtype(std::string(name) + " is " + bindings::describe(found) + "; expected " + wanted + ", as " + whose +
                ". Convert it with " + name + ".astype(np." + wanted + ").");
   }
   if (!(fields(found).flags & aligned))
     fail(std::string(name) + " is not aligned to its element size; pass a copy made with " + name + ".copy().");
-  return found;
 }
 
 Layout Checked::layout(const ArraySpec& spec, const char* name, bool last) const {
@@ -120,8 +127,8 @@ Layout Checked::layout(const ArraySpec& spec, const char* name, bool last) const
        ") is contiguous neither channels-first nor channels-last. Pass np.ascontiguousarray(" + name + ").");
 }
 
-py::object Checked::like(py::handle given, const char* name, const ArraySpec& spec, const char* whose) const {
-  py::object found = array(given, name);
+void Checked::check_like(const py::object& found, const char* name, const ArraySpec& spec, const char* whose) const {
+  check_numbers(found, name);
   if (!py::handle(fields(found).descr).equal(spec.dtype) || ArraySpec(found).shape != spec.shape)
     fail(std::string(name) + " is " + bindings::describe(found) + "; expected " + spec.describe() + ", as " + whose +
          ".");
@@ -129,7 +136,6 @@ py::object Checked::like(py::handle given, const char* name, const ArraySpec& sp
     fail(std::string(name) + " lies in memory with strides " + in_parentheses(ArraySpec(found).strides) + ", " + whose +
          " with " + in_parentheses(spec.strides) + "; expected the same order. Copy it into an array made with " +
          "np.empty_like(" + whose + ").");
-  return found;
 }
 
 py::object Checked::output(py::handle given, const char* name, const ArraySpec& spec, const char* whose) const {
@@ -137,38 +143,48 @@ py::object Checked::output(py::handle given, const char* name, const ArraySpec& 
   if (!is_array(given))
     fail_dtype(std::string(name) + " is a " + py::str(py::type::of(given).attr("__name__")).cast<std::string>() +
                "; expected a NumPy array to write to, or None.");
-  py::object found = like(given, name, spec, whose);
+  py::object found = py::reinterpret_borrow<py::object>(given);
+  check_like(found, name, spec, whose);
   if (!(fields(found).flags & writeable))
     fail(std::string(name) + " is read-only; expected an array to write to. Pass another, or None for a new one.");
   return found;
 }
 
-py::object Checked::of_channels(py::handle given, const char* name, std::int64_t channels, py::handle x,
+void Checked::check_of_channels(const py::object& found, const char* name, std::int64_t channels, py::handle x,
                                 bool written) const {
-  if (given.is_none()) return py::object();
-  py::object found = array(given, name, x, "x");
+  if (!found) return;
+  check_numbers(found, name, x, "x");
   const auto& f = fields(found);
   if (f.nd != 1 || f.dimensions[0] != channels)
-    fail(std::string(name) + " is " + describe(found) + "; expected one value for each of the " +
+    fail(std::string(name) + " is " + bindings::describe(found) + "; expected one value for each of the " +
          std::to_string(channels) + " channels of x.");
   if (!(f.flags & c_contiguous))
     fail(std::string(name) + " is not contiguous; pass np.ascontiguousarray(" + name + ").");
   if (written && !(f.flags & writeable))
     fail(std::string(name) + " is read-only, but is updated in place. Set " + name + ".flags.writeable = True.");
-  return found;
 }
 
-void Checked::check_no_overlap(py::handle output, const char* name, py::handle other, const char* other_name,
-                               bool in_place_allowed) const {
-  if (!output || !other) return;
-  const char* a = fields(output).data;
-  const char* b = fields(other).data;
-  const std::int64_t a_bytes = bytes_of(output), b_bytes = bytes_of(other);
+void Checked::check_no_overlap(const std::vector<Used>& all) const {
+  for (std::size_t i = 0; i < all.size(); ++i)
+    for (std::size_t j = i + 1; j < all.size(); ++j)
+      if (all[j].written)
+        check_no_overlap(all[j], all[i]);
+      else if (all[i].written)
+        check_no_overlap(all[i], all[j]);
+}
+
+void Checked::check_no_overlap(const Used& output, const Used& other) const {
+  if (!output.array || !other.array) return;
+  const char* a = fields(output.array).data;
+  const char* b = fields(other.array).data;
+  const std::int64_t a_bytes = bytes_of(output.array), b_bytes = bytes_of(other.array);
   if (a_bytes == 0 || b_bytes == 0 || a + a_bytes <= b || b + b_bytes <= a) return;
-  if (in_place_allowed && a == b && a_bytes == b_bytes) return;
-  fail(std::string(name) + " shares memory with " + other_name +
-       (in_place_allowed ? " but does not begin where it does; pass the very same array, or one of its own."
-                         : ", which is still needed; pass another array."));
+  const auto is_other = [&](const char* name) { return std::strcmp(name, other.name) == 0; };
+  const bool may_be = std::any_of(output.may_be.begin(), output.may_be.end(), is_other);
+  if (may_be && a == b && a_bytes == b_bytes) return;
+  fail(std::string(output.name) + " shares memory with " + other.name +
+       (may_be ? " but does not begin where it does; pass the very same array, or one of its own."
+               : ", which is still needed; pass another array."));
 }
 
 Fingerprint::Fingerprint(const py::object& array) : data_(fields(array).data), bytes_(bytes_of(array)) {

@@ -41,27 +41,41 @@ class Checked {
   [[noreturn]] void fail(const std::string& problem) const;        // ValueError
   [[noreturn]] void fail_dtype(const std::string& problem) const;  // TypeError
 
-  // `given` as an array of float32 or float64; of that of `like`, an array called `whose`, where one is given.
-  py::object array(py::handle given, const char* name, py::handle like = {}, const char* whose = "") const;
+  // What is given as an array of whatever kind, over the same memory; null for None. May run code of users: all that a
+  // call is given is to be converted before any of it is checked.
+  py::object converted(py::handle given, const char* name) const;
+
+  // Raises where it is no aligned array of float32 or float64; of that of `like`, an array called `whose`, where there
+  // is one.
+  void check_numbers(const py::object& found, const char* name, py::handle like = {}, const char* whose = "") const;
 
   // How it lies in memory; `last` tells whether its last axis is that of the channels.
   Layout layout(const ArraySpec& spec, const char* name, bool last) const;
 
-  // `given` as an array of this spec, which is that of the array called `whose`.
-  py::object like(py::handle given, const char* name, const ArraySpec& spec, const char* whose) const;
+  // Raises where it is no array of this spec, which is that of the array called `whose`.
+  void check_like(const py::object& found, const char* name, const ArraySpec& spec, const char* whose) const;
 
-  // The same, to be written to. A new one where `given` is None.
+  // An array of this spec to write to: a new one where None is given.
   py::object output(py::handle given, const char* name, const ArraySpec& spec, const char* whose) const;
 
-  // A 1-d array of one value a channel, or null for None. Written to where `written`.
-  py::object of_channels(py::handle given, const char* name, std::int64_t channels, py::handle x, bool written) const;
+  // Raises where there is one and it is no 1-d array of one value a channel, or cannot be written to but is to be.
+  void check_of_channels(const py::object& found, const char* name, std::int64_t channels, py::handle x,
+                         bool written) const;
 
-  // Raises where an output shares memory with another array, unless it is `in_place_allowed` and both are the very same
-  // memory.
-  void check_no_overlap(py::handle output, const char* name, py::handle other, const char* other_name,
-                        bool in_place_allowed) const;
+  // An array of a call, or null.
+  struct Used {
+    const py::object& array;
+    const char* name;
+    bool written;
+    std::vector<const char*> may_be;  // the arrays that it may lie in place of, exactly
+  };
+
+  // Raises where two of these share memory and one of them is written to.
+  void check_no_overlap(const std::vector<Used>& all) const;
 
  private:
+  void check_no_overlap(const Used& output, const Used& other) const;
+
   std::string owner_;
 };
 

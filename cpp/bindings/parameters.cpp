@@ -2,17 +2,22 @@
 
 #include <algorithm>
 
+#include "bindings/interpreter.hpp"
+
 namespace ravine::bindings {
 namespace {
 
-// The gradient copied into the parameter's memory order. The room for it is kept for the next step.
+// The gradient copied into the parameter's memory order. The room for it is kept for the next step. Neither NumPy's
+// functions nor a subclass of its arrays are asked: they may be anybody's code.
 py::object reordered(Parameter& parameter, const py::object& gradient) {
-  const py::module_ numpy = py::module_::import("numpy");
   const py::array& array = parameter.array.array();
   py::object& room = parameter.reordered;
-  if (!room || !same_order(room, array) || !same_shape(room, array))
-    room = numpy.attr("empty_like")(array, py::arg("subok") = false);
-  numpy.attr("copyto")(room, gradient);
+  if (!room || !same_order(room, array) || !same_shape(room, array) || !same_dtype(room, array)) {
+    const auto& f = fields(array);
+    room = py::array(array.dtype(), std::vector<py::ssize_t>(f.dimensions, f.dimensions + f.nd),
+                     std::vector<py::ssize_t>(f.strides, f.strides + f.nd));
+  }
+  if (py::detail::npy_api::get().PyArray_CopyInto_(room.ptr(), gradient.ptr()) < 0) throw py::error_already_set();
   return room;
 }
 
@@ -32,57 +37,59 @@ void Parameters::find_written() {
   std::sort(written_.begin(), written_.end());
 }
 
-void Parameters::take_gradient(std::size_t i, py::handle given, Plan::Tensor& tensor, const Plan::Group& group) {
+void Parameters::hold_gradient(std::size_t i, py::handle given) {
   Parameter& parameter = all[i];
-  parameter.gradient = gradient_for(parameter, given);
+  if (given.is_none()) return;
+  if (is_array(given)) {
+    parameter.gradient = py::reinterpret_borrow<py::object>(given);
+    return;
+  }
+  parameter.gradient = in_python(
+      [&] { return py::object(py::module_::import("ravine._sparse").attr("as_gradient")(given, where(parameter))); });
+  if (!is_array(parameter.gradient)) parameter.sparse.hold(where(parameter), parameter.gradient);
+}
+
+void Parameters::take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::Group& group) {
+  Parameter& parameter = all[i];
   tensor.rows.reset();
-  if (parameter.gradient && !is_array(parameter.gradient))
+  tensor.arrays.gradient = nullptr;
+  if (!parameter.gradient) return;
+  parameter.array.check_unchanged();
+  for (const Pinned& state : parameter.states) state.check_unchanged();
+  if (parameter.sparse)
     take_sparse(parameter, tensor, group);
   else
-    tensor.arrays.gradient = parameter.gradient ? fields(parameter.gradient).data : nullptr;
+    take_dense(parameter, tensor);
 }
 
 void Parameters::release_gradients() {
   for (Parameter& parameter : all) {
     parameter.gradient = parameter.original = py::object();
-    parameter.sparse.release();
+    if (parameter.sparse) parameter.sparse.release();
   }
 }
 
-py::object Parameters::as_gradient(py::handle given, const Parameter& parameter) const {
-  return py::module_::import("ravine._sparse").attr("as_gradient")(given, where(parameter));
-}
-
-// An array with the gradient's values, laid out as the parameter, that stays valid while it is held. Null: none. A
-// SparseGrad comes back as it is.
-py::object Parameters::gradient_for(Parameter& parameter, py::handle given) {
-  if (given.is_none()) return py::object();
-  parameter.array.check_unchanged();
-  for (const Pinned& state : parameter.states) state.check_unchanged();
-  py::object gradient = is_array(given) ? py::reinterpret_borrow<py::object>(given) : as_gradient(given, parameter);
-  if (!is_array(gradient)) return gradient;
+void Parameters::take_dense(Parameter& parameter, Plan::Tensor& tensor) {
   const py::array& array = parameter.array.array();
+  py::object& gradient = parameter.gradient;
   if (!same_dtype(gradient, array) || !same_shape(gradient, array))
     throw py::value_error(where(parameter) + ": its gradient is " + describe(gradient) + "; expected " +
                           describe(array) + ". Convert it with grad.astype(...) or grad.reshape(...).");
   if (!(fields(gradient).flags & aligned) || !same_order(gradient, array)) {
     parameter.original = gradient;
-    return reordered(parameter, gradient);
-  }
-
-  if (fields(gradient).data != parameter.clear) {
+    gradient = reordered(parameter, gradient);
+  } else if (fields(gradient).data != parameter.clear) {
     check_overlap(parameter, gradient);
     parameter.clear = fields(gradient).data;
   }
-  return gradient;
+  tensor.arrays.gradient = fields(gradient).data;
 }
 
 // Gives the plan what it needs of the SparseGrad that has come for a parameter.
 void Parameters::take_sparse(Parameter& parameter, Plan::Tensor& tensor, const Plan::Group& group) {
   check_rule_is_sparse(where(parameter), tensor.rule, group);
-  const py::object values = parameter.sparse.take(where(parameter), parameter.array, parameter.gradient);
-  check_overlap(parameter, values);
-  parameter.gradient = values;
+  parameter.sparse.take(where(parameter), parameter.array);
+  check_overlap(parameter, parameter.sparse.array());
   tensor.rows = parameter.sparse.rows();
   tensor.arrays.gradient = parameter.sparse.values();
 }
@@ -102,12 +109,14 @@ std::vector<py::object> Parameters::check_can_be_zeroed() const {
   for (const Parameter& parameter : all) {
     if (!parameter.gradient) continue;
     const bool is_copy = bool(parameter.original);
-    const py::object array = is_copy ? parameter.original : parameter.gradient;
+    const py::object array = is_copy            ? parameter.original
+                             : parameter.sparse ? parameter.sparse.array()
+                                                : parameter.gradient;
     if (is_copy) check_overlap(parameter, array);
     if (!(fields(array).flags & writeable))
       throw py::value_error(where(parameter) + ": its gradient is read-only and cannot be set to zero. Pass a copy, " +
                             "or leave zeroing out.");
-    if (is_copy || parameter.sparse.is_summed(array)) copied.push_back(array);
+    if (is_copy || (parameter.sparse && parameter.sparse.is_summed())) copied.push_back(array);
     const auto [low, high] = extent(array);
     if (low < high) intervals.push_back({low, high, &parameter.array.label()});
   }

@@ -13,12 +13,21 @@ namespace ravine::bindings {
 
 // What is known of a parameter beside the plan's tensor.
 struct Parameter {
-  Parameter(Pinned pinned, py::array_t<std::int64_t> steps) : array(std::move(pinned)), step_count(std::move(steps)) {}
+  Parameter(Pinned pinned, py::object steps) : array(std::move(pinned)), step_count(std::move(steps)) {}
+
+  template <class Visit>
+  void visit(Visit&& each) const {
+    array.visit(each);
+    for (const Pinned& state : states) state.visit(each);
+    for (const py::object& number : carried) each(number);
+    for (const py::object* held : {&step_count, &gradient, &original, &reordered}) each(*held);
+    sparse.visit(each);
+  }
 
   Pinned array;
-  py::array_t<std::int64_t> step_count;
+  py::object step_count;
   std::vector<Pinned> states;
-  std::vector<py::array_t<double>> carried;
+  std::vector<py::object> carried;
   py::object gradient;   // held during a step, while the interpreter may run other threads
   py::object original;   // the gradient in another memory order that was copied
   py::object reordered;  // room for such copies
@@ -36,8 +45,13 @@ class Parameters {
   // that none of it overlaps.
   void find_written();
 
-  // Checks the gradient that has come for a parameter, and gives the tensor what a step needs of it. None: no gradient.
-  void take_gradient(std::size_t i, py::handle given, Plan::Tensor& tensor, const Plan::Group& group);
+  // Holds the gradient that has come for a parameter, as an array or a SparseGrad, which may run code of users. None:
+  // no gradient.
+  void hold_gradient(std::size_t i, py::handle given);
+
+  // Checks the gradient of a parameter, and the arrays that its step writes to, and gives the tensor what a step needs.
+  // To be called when all are held: it runs no code of users, so that what it has seen stays as it is.
+  void take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::Group& group);
 
   void release_gradients();
 
@@ -55,8 +69,7 @@ class Parameters {
   };
 
   std::string where(const Parameter& parameter) const { return owner_ + ": " + parameter.array.label(); }
-  py::object as_gradient(py::handle given, const Parameter& parameter) const;
-  py::object gradient_for(Parameter& parameter, py::handle given);
+  void take_dense(Parameter& parameter, Plan::Tensor& tensor);
   void take_sparse(Parameter& parameter, Plan::Tensor& tensor, const Plan::Group& group);
   void check_overlap(const Parameter& parameter, py::handle gradient) const;
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "bindings/hyper.hpp"
+#include "bindings/interpreter.hpp"
 #include "bindings/parameters.hpp"
 #include "bindings/register.hpp"
 #include "rules/registry.hpp"
@@ -46,24 +47,26 @@ Matrices matrices_of(const py::array& array) {
 
 class PyPlan {
  public:
-  using Given = std::tuple<py::object, int, py::array_t<std::int64_t>>;
+  using Given = std::tuple<py::object, int, py::object>;
   using Named = std::map<std::string, py::array>;
-  using NamedNumbers = std::map<std::string, py::array_t<double>>;
+  using NamedNumbers = std::map<std::string, py::object>;
 
-  // Each parameter, a Pinned, with its group and its step count, which the plan advances.
-  PyPlan(const std::string& owner, const std::vector<Given>& given) : owner_(owner), parameters_(owner) {
+  // Each parameter, a Pinned, with its group and its step count, which the plan advances, as it does `made`, the number
+  // of steps of whichever parameters.
+  PyPlan(const std::string& owner, const std::vector<Given>& given, const py::object& made)
+      : owner_(owner), parameters_(owner), made_(made), made_number_(number_in<std::int64_t>(made, "made")) {
     std::vector<Plan::Tensor> tensors;
     int groups = 0;
     for (const auto& [pinned, group, step_count] : given) {
       Parameter& parameter = parameters_.all.emplace_back(pinned.cast<const Pinned&>(), step_count);
-      if (step_count.size() != 1 || group < 0 || group >= int(given.size()))
-        throw py::value_error("a plan needs a group and one step count of " + parameter.array.label());
+      if (group < 0 || group >= int(given.size()))
+        throw py::value_error("a plan needs a group of " + parameter.array.label());
       Plan::Tensor tensor;
       tensor.arrays.parameter = parameter.array.data();
       tensor.size = parameter.array.size();
       tensor.dtype = parameter.array.dtype();
       tensor.group = group;
-      tensor.step_count = parameter.step_count.mutable_data();
+      tensor.step_count = number_in<std::int64_t>(step_count, "the step count of " + parameter.array.label());
       tensors.push_back(std::move(tensor));
       groups = std::max(groups, group + 1);
     }
@@ -73,6 +76,7 @@ class PyPlan {
 
   // Gives a group where its hyper-parameters are found, and what they are: `checked`, as Python has checked them.
   void set_group(int group, const py::object& binding, const py::dict& checked) {
+    const Alone alone(*this);
     HyperReader reader;
     Plan::Group numbers;
     reader.bind(binding, checked, numbers);
@@ -83,6 +87,7 @@ class PyPlan {
 
   // Gives a parameter its rule, and by name the arrays of its state and the numbers that the rule carries.
   void bind(std::size_t i, const std::string& rule_name, const Named& states, const NamedNumbers& carried) {
+    const Alone alone(*this);
     Parameter& parameter = parameters_.all.at(i);
     Plan::Tensor& tensor = plan_->tensors[i];
     const int index = rule_for(tensor.group, rule_name);
@@ -104,10 +109,11 @@ class PyPlan {
         throw py::value_error(pinned.back().label() + " does not fit its parameter: " + rule.name + " keeps one of " +
                               std::to_string(size) + " elements (kind '" + name_of(state.kind) + "')");
     }
-    std::vector<py::array_t<double>> numbers;
+    std::vector<py::object> numbers;
+    std::array<double*, max_carried> places{};
     for (const std::string& name : rule.carried) {
       numbers.push_back(found(carried, name, rule));
-      if (numbers.back().size() != 1) throw py::value_error("'" + name + "' is more or less than one number");
+      places[numbers.size() - 1] = number_in<double>(numbers.back(), "'" + name + "' of " + parameter.array.label());
     }
     if (states.size() != pinned.size() || carried.size() != numbers.size())
       throw py::value_error(std::string(rule.name) + " keeps fewer states or numbers than it was given");
@@ -115,8 +121,7 @@ class PyPlan {
     std::fill_n(tensor.arrays.states, max_states, nullptr);
     for (std::size_t k = 0; k < pinned.size(); ++k) tensor.arrays.states[k] = pinned[k].data();
     if (matrices.transposed) std::swap(tensor.arrays.states[0], tensor.arrays.states[1]);
-    tensor.carried = {};
-    for (std::size_t k = 0; k < numbers.size(); ++k) tensor.carried[k] = numbers[k].mutable_data();
+    tensor.carried = places;
     parameter.states = std::move(pinned);
     parameter.carried = std::move(numbers);
     plan_->bind(i, index, matrices.rows, matrices.columns);
@@ -125,28 +130,32 @@ class PyPlan {
 
   // What changes the directions that rules propose, given the positions of the parameters that have a gradient.
   void set_transform(const py::object& transform) {
-    plan_->transform = [this, transform] {
-      const py::gil_scoped_acquire acquire;
+    const Alone alone(*this);
+    transform_ = transform;
+    plan_->transform = [this] {
+      const Locked locked;
       py::list positions;
       for (std::size_t i = 0; i < parameters_.all.size(); ++i)
         if (parameters_.all[i].gradient) positions.append(i);
-      transform(positions);
+      in_python([&] { transform_(positions); });
     };
   }
 
   // What sums of all blocks become before anything is decided by them: called with an array of shape (blocks, 2), in
   // which it may change them.
   void set_reduce(const py::object& reduce) {
+    const Alone alone(*this);
+    reduce_ = reduce;
     if (reduce.is_none()) {
       plan_->reduce = nullptr;
       return;
     }
-    plan_->reduce = [reduce](SumPair* sums, std::size_t count) {
-      const py::gil_scoped_acquire acquire;
+    plan_->reduce = [this](SumPair* sums, std::size_t count) {
+      const Locked locked;
       static_assert(sizeof(SumPair) == 2 * sizeof(double));
       // A copy, which may be kept.
       py::array_t<double> copy({py::ssize_t(count), py::ssize_t(2)}, &sums->first);
-      reduce(copy);
+      in_python([&] { reduce_(copy); });
       if (copy.size() != py::ssize_t(2 * count)) throw py::value_error("the sums have been resized");
       std::memcpy(sums, copy.data(), count * sizeof(SumPair));
     };
@@ -154,14 +163,44 @@ class PyPlan {
 
   // Makes a step, or returns false, no array touched, where Python has to look at a group's hyper-parameters first.
   bool step(const py::sequence& gradients, py::handle param_groups) {
+    const Alone alone(*this);
     if (!read(param_groups)) return false;
-    step_as_set(gradients, Plan::Extras());
+    make_step(gradients, Plan::Extras());
     return true;
   }
 
   // Makes a step with the hyper-parameters as they were set, or read last.
   void step_as_set(const py::sequence& gradients, const Plan::Extras& extras) {
-    if (is_stepping_) throw std::runtime_error(owner_ + ": a step is under way");
+    const Alone alone(*this);
+    make_step(gradients, extras);
+  }
+
+  // Of the last step that was to find it: the sum of squares of all gradients, and how many elements are not finite.
+  std::pair<double, std::int64_t> norm() const { return {plan_->norm().squares, plan_->norm().nonfinite}; }
+
+  template <class Visit>
+  void visit(Visit&& each) const {
+    for (const Parameter& parameter : parameters_.all) parameter.visit(each);
+    for (const HyperReader& reader : readers_) reader.visit(each);
+    for (const py::object* held : {&transform_, &reduce_, &made_}) each(*held);
+  }
+
+ private:
+  // While there is one, nobody else may do anything to the plan: it runs code of users, and other threads.
+  class Alone {
+   public:
+    explicit Alone(PyPlan& plan) : plan_(plan) {
+      if (plan.is_busy_) throw std::runtime_error(plan.owner_ + ": a step is under way");
+      plan.is_busy_ = true;
+    }
+    Alone(const Alone&) = delete;
+    ~Alone() { plan_.is_busy_ = false; }
+
+   private:
+    PyPlan& plan_;
+  };
+
+  void make_step(const py::sequence& gradients, const Plan::Extras& extras) {
     if (!is_ready_) make_ready();
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
     const std::size_t given = items.size();
@@ -169,28 +208,21 @@ class PyPlan {
       throw py::value_error(owner_ + ".step: got " + std::to_string(given) + " gradients for " +
                             std::to_string(parameters_.all.size()) +
                             " parameters; give one for each, None where there is none this time");
-    struct UnderWay {
-      PyPlan& plan;
-      explicit UnderWay(PyPlan& of) : plan(of) { plan.is_stepping_ = true; }
-      ~UnderWay() {
-        plan.parameters_.release_gradients();
-        plan.is_stepping_ = false;
-      }
-    } const under_way(*this);
+    struct Held {
+      Parameters& parameters;
+      ~Held() { parameters.release_gradients(); }
+    } const held{parameters_};
+    for (std::size_t i = 0; i < given; ++i) parameters_.hold_gradient(i, PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i)));
     for (std::size_t i = 0; i < given; ++i) {
       Plan::Tensor& tensor = plan_->tensors[i];
-      const py::handle gradient = PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i));
-      parameters_.take_gradient(i, gradient, tensor, plan_->groups[tensor.group]);
+      parameters_.take_gradient(i, tensor, plan_->groups[tensor.group]);
     }
     const std::vector<py::object> copied = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     without_lock(plan_->prepare(extras), [&] { plan_->run(); });
+    *made_number_ += 1;
     for (const py::object& array : copied) array.attr("fill")(0);
   }
 
-  // Of the last step that was to find it: the sum of squares of all gradients, and how many elements are not finite.
-  std::pair<double, std::int64_t> norm() const { return {plan_->norm().squares, plan_->norm().nonfinite}; }
-
- private:
   template <class Value>
   Value found(const std::map<std::string, Value>& given, const std::string& name, const RuleSchema& rule) const {
     const auto item = given.find(name);
@@ -214,9 +246,8 @@ class PyPlan {
     const auto groups = py::reinterpret_steal<py::object>(PySequence_Fast(param_groups.ptr(), "expected a sequence"));
     if (!groups) throw py::error_already_set();
     const auto count = [&groups] { return std::size_t(PySequence_Fast_GET_SIZE(groups.ptr())); };
-    if (count() > readers_.size()) return false;
-    // Reading a number may run code that changes the list.
-    for (std::size_t group = 0; group < std::min(count(), readers_.size()); ++group) {
+    for (std::size_t group = 0; group < readers_.size(); ++group) {
+      if (count() != readers_.size()) return false;  // asked for each time: reading a number may run code of users
       const auto hyper = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(groups.ptr(), py::ssize_t(group)));
       if (!readers_[group].read(hyper.ptr(), plan_->groups[group])) return false;
     }
@@ -237,7 +268,10 @@ class PyPlan {
   Parameters parameters_;
   std::vector<HyperReader> readers_;  // of each group
   bool is_ready_ = false;             // whether every parameter has its rule, and what steps write to is known
-  bool is_stepping_ = false;
+  bool is_busy_ = false;
+  py::object transform_, reduce_;
+  py::object made_;
+  std::int64_t* made_number_;  // in it
   std::unique_ptr<Plan> plan_;
 };
 
@@ -268,8 +302,9 @@ void register_plan(py::module_& module) {
              "What every update rule declares: its hyper-parameters, the arrays (with their kinds) and numbers that it "
              "keeps beside each parameter, and the weight decays that it takes.");
 
-  py::class_<PyPlan>(module, "Plan", "All tensors of an optimizer, updated in one call a step.")
-      .def(py::init<const std::string&, const std::vector<PyPlan::Given>&>(), py::arg("owner"), py::arg("parameters"))
+  py::class_<PyPlan>(module, "Plan", collected<PyPlan>(), "All tensors of an optimizer, updated in one call a step.")
+      .def(py::init<const std::string&, const std::vector<PyPlan::Given>&, const py::object&>(), py::arg("owner"),
+           py::arg("parameters"), py::arg("made"))
       .def("set_group", &PyPlan::set_group, py::arg("group"), py::arg("binding"), py::arg("checked"))
       .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("carried"))
       .def("set_transform", &PyPlan::set_transform, py::arg("transform"))

@@ -1,5 +1,7 @@
 #include "bindings/sparse.hpp"
 
+#include <pybind11/stl.h>
+
 #include <algorithm>
 
 #include "bindings/register.hpp"
@@ -41,13 +43,24 @@ void check_rule_is_sparse(const std::string& where, int rule, const Plan::Group&
                           " changes every row at each step. Set weight_decay=0, or pass grad.to_dense().");
 }
 
-py::object SparseGradient::take(const std::string& where, const Pinned& parameter, const py::object& gradient) {
+void SparseGradient::hold(const std::string& where, const py::object& gradient) {
+  named_ = gradient.attr("rows");
+  array_ = gradient.attr("values");
+  shape_ = gradient.attr("shape").cast<std::vector<py::ssize_t>>();
+  if (!is_array(named_) || !is_array(array_))
+    throw py::type_error(where + ": the rows or values of its gradient are no arrays. Make it with SparseGrad(...).");
+  gradient_ = gradient;
+}
+
+void SparseGradient::release() { gradient_ = named_ = array_ = py::object(); }
+
+void SparseGradient::take(const std::string& where, const Pinned& parameter) {
   const py::array& table = parameter.array();
-  const py::object rows = gradient.attr("rows");
-  const py::object values = gradient.attr("values");
-  if (!same_dtype(values, table) || !gradient.attr("shape").equal(table.attr("shape")))
+  const py::object &rows = named_, &values = array_;
+  const auto& f = fields(table);
+  if (!same_dtype(values, table) || !std::equal(shape_.begin(), shape_.end(), f.dimensions, f.dimensions + f.nd))
     throw py::value_error(where + ": its gradient is a " +
-                          py::module_::import("ravine._sparse").attr("misfit")(gradient, table).cast<std::string>());
+                          py::module_::import("ravine._sparse").attr("misfit")(gradient_, table).cast<std::string>());
   if (!has(table, c_contiguous))
     throw py::value_error(where +
                           " is in Fortran order, where a row does not lie together; a sparse gradient needs C " +
@@ -73,7 +86,6 @@ py::object SparseGradient::take(const std::string& where, const Pinned& paramete
     throw py::value_error(where + ": its gradient names row " +
                           std::to_string(rows_.front() < 0 ? rows_.front() : rows_.back()) + "; expected rows from 0 " +
                           "to " + std::to_string(limit - 1) + ". Its rows have been changed since it was made.");
-  return values;
 }
 
 void register_sparse(py::module_& module) {
@@ -81,16 +93,16 @@ void register_sparse(py::module_& module) {
       "coalesce",
       [](const py::array_t<std::int64_t>& rows, const py::array& values) -> py::object {
         if (!has(rows, c_contiguous | aligned) || !has(values, c_contiguous | aligned) || rows.ndim() != 1 ||
-            values.ndim() < 1 || values.shape(0) != rows.size())
-          throw py::value_error("coalesce needs contiguous rows, and as many values");
+            values.ndim() < 1 || values.shape(0) != rows.size() ||
+            !(same_dtype_as<float>(values) || same_dtype_as<double>(values)))
+          throw py::value_error("coalesce needs contiguous rows, and as many values of float32 or float64");
         if (is_increasing(rows.data(), rows.size())) return py::none();
         Coalescing coalescing;
         coalescing.sort(rows.data(), rows.size());
         std::vector<py::ssize_t> shape(values.shape(), values.shape() + values.ndim());
         shape[0] = py::ssize_t(coalescing.rows().size());
         py::array sums(values.dtype(), shape);
-        coalescing.sum(values.itemsize() == 4 ? Dtype::float32 : Dtype::float64, values.data(), row_length(values),
-                       sums.mutable_data());
+        coalescing.sum(dtype_of(values), values.data(), row_length(values), sums.mutable_data());
         return py::make_tuple(py::array_t<std::int64_t>(shape[0], coalescing.rows().data()), sums);
       },
       py::arg("rows").noconvert(), py::arg("values").noconvert(),

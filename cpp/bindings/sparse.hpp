@@ -17,19 +17,34 @@ void check_rule_is_sparse(const std::string& where, int rule, const Plan::Group&
 // What a step takes of a parameter's SparseGrad. Its room is kept for the next step.
 class SparseGradient {
  public:
-  // Checks a SparseGrad and makes it ready, coalesced where it is not. Returns the array of its values, to be held.
-  py::object take(const std::string& where, const Pinned& parameter, const py::object& gradient);
+  // Takes hold of a SparseGrad's parts, which may run code of a class of users.
+  void hold(const std::string& where, const py::object& gradient);
 
-  const void* values() const { return values_; }
+  // Whether there is one.
+  explicit operator bool() const { return bool(gradient_); }
+
+  // Checks it and makes it ready, coalesced where it is not. Runs no code of users.
+  void take(const std::string& where, const Pinned& parameter);
+
   // To be called when the step is over.
-  void release() { values_ = nullptr; }
+  void release();
+
+  const py::object& array() const { return array_; }
+  const void* values() const { return values_; }
 
   Rows rows() const { return {rows_.data(), std::int64_t(rows_.size()), length_}; }
 
-  // Whether what a step reads are sums rather than these values, which came.
-  bool is_summed(py::handle values) const { return values_ && values_ != fields(values).data; }
+  // Whether what a step reads are sums rather than the values that came.
+  bool is_summed() const { return values_ && values_ != fields(array_).data; }
+
+  template <class Visit>
+  void visit(Visit&& each) const {
+    for (const py::object* held : {&gradient_, &named_, &array_}) each(*held);
+  }
 
  private:
+  py::object gradient_, named_, array_;  // the SparseGrad, its rows and its values
+  std::vector<py::ssize_t> shape_;
   std::vector<std::int64_t> rows_;  // a copy, which nobody changes during the step
   std::int64_t length_ = 0;
   const void* values_ = nullptr;

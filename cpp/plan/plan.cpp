@@ -55,6 +55,12 @@ Plan::Plan(std::vector<Tensor> all, int group_count) : tensors(std::move(all)), 
   own_.reserve(tensors.size());
   jobs_.reserve(tensors.size());
   group_sums_.resize(group_count);
+  std::int64_t squares = 0;
+  for (Tensor& tensor : tensors) {
+    tensor.square = squares;
+    squares += divide_up(tensor.size, elements_per_sum);
+  }
+  squares_.resize(squares);
 }
 
 void Plan::bind(std::size_t i, int rule, std::int64_t rows, std::int64_t columns) {
@@ -203,16 +209,11 @@ void Plan::decide() {
 
 // The norm of all gradients, from the sums of blocks of each.
 void Plan::find_norm() {
-  std::int64_t count = 0;
-  for (Job& job : jobs_) {
-    job.first_square = count;
-    count += divide_up(job.size, elements_per_sum);
-  }
-  squares_.assign(std::size_t(count), SumPair{0, 0});
+  std::fill(squares_.begin(), squares_.end(), SumPair{0, 0});  // those of tensors without a gradient included
   const StageTable& table = *isa::active().stages;
   each_part(elements_per_sum, [&](const Job& job, std::int64_t begin, std::int64_t end) {
     table.add_squares[int(job.tensor->dtype)](job.tensor->arrays.gradient, extras_.unscale, begin, end,
-                                              squares_.data() + job.first_square);
+                                              squares_.data() + job.tensor->square);
   });
   if (reduce) reduce(squares_.data(), squares_.size());
   SumPair total{0, 0};

@@ -32,6 +32,7 @@ class Plan {
     int rule = -1;
     std::int64_t block = 1;     // threads share the tensor out in multiples of this; in elements
     std::int64_t blocks = 0;    // whose sums the rule takes
+    std::int64_t square = 0;    // where the sums of its gradient's squares begin, among those of all tensors
     std::vector<double> means;  // room for the sums and means along a factored tensor's rows and columns
   };
 
@@ -97,7 +98,6 @@ class Plan {
     const Coefficients* coefficients;  // shared, or its own
     Coefficients* own;                 // where sums decide about them
     Carried after;
-    std::int64_t first_square = 0;  // where the sums of its blocks begin
   };
 
   Shared shared_of(int group, int rule, std::int64_t t, const Carried& before) const;
@@ -118,7 +118,7 @@ class Plan {
   std::vector<Coefficients> own_;
   std::vector<SumPair> sums_;  // of all blocks of all tensors whose rules take sums
   std::vector<SumPair> group_sums_;
-  std::vector<SumPair> squares_;  // of all blocks of all jobs, for the norm
+  std::vector<SumPair> squares_;  // of all blocks of all gradients, for the norm
   bool sums_are_placed_ = false;
   RuleKernels present_{};  // a kernel of each phase that some job has
   std::int64_t total_ = 0;

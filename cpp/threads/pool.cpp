@@ -10,6 +10,7 @@
 #include <system_error>
 #include <thread>
 
+#include "threads/floating_mode.hpp"
 #include "threads/threads.hpp"
 
 #if !defined(_WIN32)
@@ -25,8 +26,6 @@
 
 namespace ravine::threads {
 namespace {
-
-constexpr int max_threads = 256;
 
 // How often a helper looks for new work before it sleeps: for some 20 microseconds without, then for some 100 with
 // letting others run in between, which is what it takes to wake it.
@@ -97,13 +96,14 @@ class Pool {
     const std::unique_lock<std::mutex> mine(caller_, std::try_to_lock);
     if (!mine) return false;
     if (!work.worth_waking && !is_time_to_wake()) return false;
-    threads = std::min({threads, max_threads, work.parts});
+    threads = std::min(threads, work.parts);
     start_helpers(threads - 1);
 
     // Nobody holds a part of the last job any more, so nobody reads these now.
     task_.store(work.task, std::memory_order_relaxed);
     context_.store(work.context, std::memory_order_relaxed);
     threads_.store(threads, std::memory_order_relaxed);
+    mode_.store(floating_mode(), std::memory_order_relaxed);
     pending_.store(work.parts, std::memory_order_relaxed);
     caller_cpu_.store(current_cpu(), std::memory_order_relaxed);
     const std::uint32_t job = job_.load(std::memory_order_relaxed) + 1;
@@ -174,7 +174,8 @@ class Pool {
     for (int i = 0; i < threads && self < threads; ++i) {
       Range& range = ranges_[(self + i) % threads];
       for (int part; (part = range.take(job, i == 0)) >= 0;) {
-        // Whoever has taken a part reads the task of that part's job: the caller waits for it before it sets another.
+        // Whoever has taken a part reads what belongs to that part's job: the caller waits for it before the next.
+        if (self > 0) follow(mode_.load(std::memory_order_relaxed));
         task_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), part);
         pending_.fetch_sub(1, std::memory_order_acq_rel);
       }
@@ -190,6 +191,7 @@ class Pool {
   std::atomic<void (*)(void*, int)> task_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<int> threads_{0};
+  std::atomic<FloatingMode> mode_{0};  // of the caller
   std::atomic<int> caller_cpu_{-1};
   alignas(64) std::atomic<int> pending_{0};
   Range ranges_[max_threads];

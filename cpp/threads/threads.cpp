@@ -52,10 +52,10 @@ void use(const std::string& name) { current = name == "auto" ? &pool : &choose("
 int count() {
   if (const int set = chosen.load(std::memory_order_relaxed)) return set;
   if (const int set = by_default.load(std::memory_order_relaxed)) return set;
-  return by_default = found();
+  return by_default = std::min(found(), max_threads);
 }
 
-void set_count(int threads) { chosen = threads; }
+void set_count(int threads) { chosen = std::min(threads, max_threads); }
 
 Share share_of(std::int64_t bytes) {
   const std::int64_t waking = bytes_worth_waking.load(std::memory_order_relaxed);
@@ -67,7 +67,7 @@ std::int64_t share_from(std::int64_t bytes) { return bytes_worth_waking.exchange
 void use_count(const std::string& text) {
   const bool whole = !text.empty() && text.size() < 6 && text.find_first_not_of("0123456789") == std::string::npos;
   if (!whole || std::stoi(text) < 1) throw std::invalid_argument("'" + text + "' is not a whole number, 1 or more");
-  by_default = std::stoi(text);
+  by_default = std::min(std::stoi(text), max_threads);
 }
 
 }  // namespace ravine::threads

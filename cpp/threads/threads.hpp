@@ -8,6 +8,9 @@
 
 namespace ravine::threads {
 
+// No piece of work is given more threads than this.
+constexpr int max_threads = 256;
+
 // Work in parts: task(context, part) is called once for every part. Tasks must not throw.
 struct Work {
   void (*task)(void* context, int part);

@@ -14,20 +14,41 @@ SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
 def as_array(value: object) -> np.ndarray[Any, Any] | None:
     """Return `value` as a NumPy array over the same memory, or None where there is no such memory.
 
-    Understands NumPy arrays, the array interface, the buffer protocol and DLPack (torch CPU tensors, JAX arrays).
+    Understands NumPy arrays, torch's CPU tensors, the array interface, the buffer protocol and DLPack (JAX arrays).
     """
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, np.generic):  # a NumPy scalar exposes the array interface of a temporary
         return None
+    if is_tensor(value):
+        return _from_torch(value)
     if hasattr(value, "__array_interface__"):
         return np.asarray(value)
-    if hasattr(value, "__dlpack__"):
-        return _from_dlpack(value)
+    return _from_dlpack(value) if hasattr(value, "__dlpack__") else _from_buffer(value)
+
+
+def _from_buffer(value: Any) -> np.ndarray[Any, Any] | None:
     try:
-        return np.asarray(memoryview(value))  # type: ignore[arg-type]
+        return np.asarray(memoryview(value))
     except TypeError:
         return None
+
+
+def is_tensor(value: object) -> bool:
+    """Whether a value is one of torch's tensors."""
+    return hasattr(value, "is_neg") and hasattr(value, "detach") and hasattr(value, "numpy")
+
+
+def _from_torch(tensor: Any) -> np.ndarray[Any, Any]:
+    """Return a CPU tensor as an array. torch then refuses to resize the tensor, which would free the memory.
+
+    DLPack does not pin it, nor does it tell of negative and conjugate bits, by which torch postpones arithmetic.
+    """
+    try:
+        array: np.ndarray[Any, Any] = tensor.detach().numpy()
+    except (RuntimeError, TypeError) as error:
+        raise TypeError(f"cannot see the memory of {_kind(tensor)}: {error}") from error
+    return array
 
 
 def _from_dlpack(value: Any) -> np.ndarray[Any, Any]:
@@ -51,6 +72,11 @@ def as_scalar(value: Any) -> Any:
 def address(array: np.ndarray[Any, Any]) -> int:
     """Where the array's memory begins."""
     return int(array.__array_interface__["data"][0])
+
+
+def place(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    """Which memory an array shows, and as what."""
+    return address(array), array.shape, array.strides, array.dtype
 
 
 def describe(value: object) -> str:

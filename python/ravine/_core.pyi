@@ -49,7 +49,9 @@ class Binding:
     ) -> None: ...
 
 class Plan:
-    def __init__(self, owner: str, parameters: Sequence[tuple[Pinned, int, np.ndarray[Any, Any]]]) -> None: ...
+    def __init__(
+        self, owner: str, parameters: Sequence[tuple[Pinned, int, np.ndarray[Any, Any]]], made: np.ndarray[Any, Any]
+    ) -> None: ...
     def set_group(self, group: int, binding: Binding, checked: dict[str, Any]) -> None: ...
     def bind(
         self,
@@ -78,6 +80,7 @@ class BatchNormArguments(TypedDict):
     bias: Any
     running_mean: Any
     running_var: Any
+    tracked: Any
     training: bool
     momentum: float
     eps: float

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ravine import _core
-from ravine._arrays import SUPPORTED, as_array, describe
+from ravine._arrays import SUPPORTED, as_array, describe, is_tensor
 
 Array = np.ndarray[Any, Any]
 
@@ -80,8 +80,14 @@ class SparseGrad:
 
     def coalesce(self) -> SparseGrad:
         """Return the same gradient with each row named once, in increasing order; itself where it is like that."""
-        found = _core.coalesce(self._rows, self._values)
+        rows, values = self._still()
+        found = _core.coalesce(rows, values)
         return self if found is None else SparseGrad(*found, self._shape)
+
+    def _still(self) -> tuple[Array, Array]:
+        """Return rows and values, or raise: they may have been resized, retyped or filled anew since."""
+        rows = _checked_rows(self._rows, self._shape)
+        return rows, _checked_values(self._values, (len(rows), *self._shape[1:]))
 
     def to_dense(self) -> Array:
         """Return the gradient as an array of the parameter's shape, 0 in rows that are not named."""
@@ -164,7 +170,7 @@ def _checked_values(values: object, expected: tuple[int, ...]) -> Array:
     return np.require(array, requirements=["C", "A"])
 
 
-def as_array_or_sparse(value: object) -> Array | SparseGrad | None:
+def as_array_or_sparse(value: Any) -> Array | SparseGrad | None:
     """Return a gradient as an array over the same memory, or as a SparseGrad; None where it is neither.
 
     Understands what `as_array` does, SparseGrad, and torch's sparse tensors (COO) with one sparse dimension.
@@ -173,7 +179,8 @@ def as_array_or_sparse(value: object) -> Array | SparseGrad | None:
         return value
     if is_sparse_tensor(value):
         return _from_torch(value)
-    return as_array(value)
+    # torch postpones signs. A gradient is only read, so that a copy will do.
+    return as_array(value.resolve_conj().resolve_neg() if is_tensor(value) else value)
 
 
 def misfit(grad: SparseGrad, parameter: Array) -> str:

@@ -50,7 +50,7 @@ class _BatchNorm(Layer):
         self.bias = Parameter(np.zeros(num_features, self.dtype), name="bias") if has_bias else None
         self.running_mean = np.zeros(num_features, self.dtype) if track_running_stats else None
         self.running_var = np.ones(num_features, self.dtype) if track_running_stats else None
-        self.num_batches_tracked = 0
+        self._tracked: Array = np.zeros((), np.int64)  # the compiled part advances it with the running statistics
         self._context: _core.BatchNormContext | None = None
 
     def __call__(self, x: Array, residual: Array | None = None, *, out: Array | None = None) -> Array:
@@ -94,6 +94,7 @@ class _BatchNorm(Layer):
                 "bias": None if self.bias is None else self.bias.data,
                 "running_mean": self.running_mean,
                 "running_var": self.running_var,
+                "tracked": self._tracked if averages else None,
                 "training": self.training or self.running_mean is None,
                 "momentum": momentum,
                 "eps": self.eps,
@@ -101,7 +102,6 @@ class _BatchNorm(Layer):
                 "relu": self.activation == "relu",
             }
         )
-        self.num_batches_tracked += averages
         self._context = context
         return context.take_result()
 
@@ -128,6 +128,15 @@ class _BatchNorm(Layer):
             dy, out, residual_out, _gradient(self.weight), _gradient(self.bias)
         )
         return gradients
+
+    @property
+    def num_batches_tracked(self) -> int:
+        """How many batches the running statistics have seen."""
+        return int(self._tracked)
+
+    @num_batches_tracked.setter
+    def num_batches_tracked(self, count: int) -> None:
+        self._tracked[...] = at_least(0)(f"{type(self).__name__}: num_batches_tracked", count)
 
     def reset_running_stats(self) -> None:
         """Set the running statistics to a mean of 0, a variance of 1, and none seen."""

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 class _Dropout(Layer):
     _kind: ClassVar[functional.DropoutKind] = "element"
     _ndim: ClassVar[int | None] = None
+    _without_a_pass = {"_context": None, "_was_called": False}
 
     def __init__(
         self,

@@ -82,6 +82,7 @@ def batch_norm_forward(
             "bias": bias,
             "running_mean": running_mean,
             "running_var": running_var,
+            "tracked": None,
             "training": flag(where + "training", training) or running_mean is None,
             "momentum": unit(where + "momentum", momentum),
             "eps": non_negative(where + "eps", eps),

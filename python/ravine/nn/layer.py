@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ class Layer:
     Attributes:
         training: whether the layer does what it does in training. `train()` and `eval()` set it.
     """
+
+    # What a copy, which has made no forward pass, does not have from the original.
+    _without_a_pass: ClassVar[Mapping[str, Any]] = {"_context": None}
 
     def __init__(self) -> None:
         self.training = True
@@ -87,6 +90,9 @@ class Layer:
                 state[name][...] = value
             else:
                 setattr(self, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), **self._without_a_pass}
 
     def _repr_arguments(self) -> str:
         return ""

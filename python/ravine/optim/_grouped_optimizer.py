@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,7 +57,7 @@ class GroupedOptimizer(Optimizer):
     def _check_array(self, array: Array, where: str) -> None:
         """Raise where a parameter, right by itself, is none for this optimizer."""
 
-    def _add_group(self, param_group: Mapping[str, Any]) -> None:
+    def _group_adder(self, param_group: Mapping[str, Any]) -> Callable[[], None]:
         index = len(self.param_groups)
         where = group_prefix(self._owner, index)
         if not isinstance(param_group, Mapping) or "params" not in param_group:
@@ -74,8 +74,13 @@ class GroupedOptimizer(Optimizer):
         if all(record.name is not None for record in records):
             group["param_names"] = [record.name for record in records]
         group.update({key: param_group[key] for key in ("name", "initial_lr") if key in param_group})
-        self.param_groups.append(group)
-        self._parameters.add(records)
+        parameters = self._parameters.with_group(records)
+
+        def add() -> None:
+            self.param_groups[index:] = [group]
+            self._parameters = parameters
+
+        return add
 
     # --- state
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ravine._arrays import address, describe
+from ravine._arrays import describe, place
 from ravine._hyper import whole
 from ravine.optim._grouped_optimizer import GroupedOptimizer
 from ravine.optim._loading import noted
-from ravine.optim._parameters import Record
 from ravine.optim.optimizer import Optimizer
 from ravine.optim.schedule_free import ScheduleFree
 
@@ -38,7 +37,7 @@ def check_shared(where: str, optimizers: Sequence[Optimizer], i: int, j: int) ->
     if len(one._records) != len(other._records):
         raise ValueError(f"{stages} have {len(one._records)} and {len(other._records)} parameters. {advice}")
     for a, b in zip(one._records, other._records, strict=True):
-        if _place(a) != _place(b):
+        if place(a.array) != place(b.array):
             raise ValueError(
                 f"{stages} have different arrays: {a.label} ({describe(a.array)}) and {b.label} ({describe(b.array)}). "
                 + advice
@@ -49,11 +48,6 @@ def check_shared(where: str, optimizers: Sequence[Optimizer], i: int, j: int) ->
             )
         if a.name != b.name:
             raise ValueError(f"{stages} have different names for one array: {a.name!r} and {b.name!r}. {advice}")
-
-
-def _place(record: Record) -> tuple[Any, ...]:
-    array = record.array
-    return address(array), array.shape, array.strides, array.dtype
 
 
 def check_takes_over(where: str, optimizers: Sequence[Optimizer], at_work: int, stage: int) -> None:

@@ -11,8 +11,9 @@ Hook = Callable[..., Any]
 class RemovableHandle:
     """What registering a hook returns: call `remove()`, or leave its `with` block, to take the hook away."""
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks, place: int = 0) -> None:
         self._hooks = hooks
+        self.place = place  # by which they are called in order
 
     def remove(self) -> None:
         """Take the hook away; nothing happens where it has gone already."""
@@ -26,17 +27,15 @@ class RemovableHandle:
 
 
 class Hooks(dict[RemovableHandle, Hook]):
-    """The hooks of one occasion, in the order in which they are called."""
+    """The hooks of one occasion."""
 
     def add(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Register a hook, last or first."""
-        handle = RemovableHandle(self)
-        before = {} if prepend else dict(self)
-        after = dict(self) if prepend else {}
-        self.clear()
-        self.update({**before, handle: hook, **after})
+        places = [handle.place for handle in list(self)]
+        handle = RemovableHandle(self, min(places, default=0) - 1 if prepend else max(places, default=0) + 1)
+        self[handle] = hook
         return handle
 
     def in_order(self) -> list[Hook]:
         """Return the hooks as they stand now, so that a hook may register or remove others."""
-        return list(self.values())
+        return [hook for _, hook in sorted(self.items(), key=lambda item: item[0].place)]

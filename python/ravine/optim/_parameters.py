@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ravine import _core
-from ravine._arrays import address, as_array, check_overlap, describe, parameter_array
+from ravine._arrays import as_array, check_overlap, describe, parameter_array, place
 from ravine._sparse import SparseGrad, is_sparse_tensor
 from ravine.nn.parameter import Parameter, gradients_of
 from ravine.optim._groups import as_named, group_prefix
@@ -79,10 +79,10 @@ class Parameters:
         way_of_gradients: how gradients of plain arrays are given, for messages.
     """
 
-    def __init__(self, owner: str, way_of_gradients: str) -> None:
+    def __init__(self, owner: str, way_of_gradients: str, records: Sequence[Record] = ()) -> None:
         self._owner = owner
         self._way_of_gradients = way_of_gradients
-        self.records: list[Record] = []
+        self.records = list(records)
         self._sort()
 
     def _sort(self) -> None:
@@ -100,7 +100,7 @@ class Parameters:
     # --- groups
 
     def read(self, params: object, group: int, check: Callable[[Array, str], None]) -> list[Record]:
-        """Return the records of a new group, for `add`.
+        """Return the records of a new group, for `with_group`.
 
         Args:
             params: the group's "params" in any form.
@@ -129,10 +129,9 @@ class Parameters:
             )
         return added
 
-    def add(self, records: Iterable[Record]) -> None:
-        """Add a group."""
-        self.records += records
-        self._sort()
+    def with_group(self, records: Iterable[Record]) -> Parameters:
+        """Return these parameters and those of another group."""
+        return Parameters(self._owner, self._way_of_gradients, [*self.records, *records])
 
     @property
     def group_count(self) -> int:
@@ -218,7 +217,7 @@ class Parameters:
         """Raise where an object that may rebind its `.data` has done so."""
         for record in self._rebindable:
             array = as_array(record.param.data)
-            if array is None or address(array) != address(record.array):
+            if array is None or place(array) != place(record.array):
                 raise ValueError(
                     f"{self._owner}: the data of {record.label} has been replaced since the optimizer was made. "
                     "Assign into it (p.data[...] = new), or make a new optimizer."

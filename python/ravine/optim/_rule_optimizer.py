@@ -51,21 +51,20 @@ class RuleOptimizer(GroupedOptimizer):
     # Whether the step count tells how long the state has existed, and so starts again with a new state array.
     _counts_state: ClassVar[bool] = False
     _bindings: ClassVar[dict[Any, _core.Binding]]  # those made so far, for each choice of a rule
-    _kept = (*GroupedOptimizer._kept, "_has_stepped")
+    _kept = (*GroupedOptimizer._kept, "_steps_made")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._bindings = {}
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        self._has_stepped = False
+        self._steps_made: Array = np.zeros((), np.int64)  # the compiled part advances it
         super().__init__(params, defaults)
         self._binding(self._rule(self.defaults))  # so that a class that declares too little is refused at once
 
     def _make_transient(self) -> None:
         super()._make_transient()
         self._plan: _core.Plan | None = None
-        self._version = 0  # of the arrays that a plan is made of
         self._takes_lists = False  # whether a list of gradients can go on as it is
         self._bound: list[str] = []  # the rule of each group in the plan
         self._scratch: dict[int, dict[str, Array]] = {}  # of each parameter whose rule needs it
@@ -82,14 +81,14 @@ class RuleOptimizer(GroupedOptimizer):
         """Return what a new state array is filled with."""
         return 0.0
 
-    def _add_group(self, param_group: Mapping[str, Any]) -> None:
-        super()._add_group(param_group)
-        self._discard_plan()
+    def _group_adder(self, param_group: Mapping[str, Any]) -> Callable[[], None]:
+        add = super()._group_adder(param_group)
 
-    def _discard_plan(self) -> None:
-        """Have a plan made anew, for other arrays."""
-        self._plan = None
-        self._version += 1
+        def add_and_plan_anew() -> None:
+            add()
+            self._plan = None
+
+        return add_and_plan_anew
 
     # --- steps
 
@@ -97,19 +96,21 @@ class RuleOptimizer(GroupedOptimizer):
         if callable(grads):
             grads, closure = None, grads
         result = None if closure is None else closure()
-        # Bringing them into one list may run code of the user, that loads a state, say.
         gradients = grads if self._takes_lists and type(grads) is list else self._parameters.gradients(grads)
         plan = self._plan or self._make_plan()
         if not plan.step(gradients, self.param_groups):
             self._complete(plan)
             plan.step_as_set(gradients)
-        self._has_stepped = True
         return result
 
     @property
     def has_stepped(self) -> bool:
         """Whether `step` has been called, or a state loaded; schedules warn where it has not."""
-        return self._has_stepped
+        return self._made > 0 or any(record.step > 0 for record in self._records)
+
+    @property
+    def _made(self) -> int:
+        return int(self._steps_made)
 
     # --- the plan
 
@@ -123,28 +124,25 @@ class RuleOptimizer(GroupedOptimizer):
     def _complete(self, plan: _core.Plan) -> None:
         """Give a plan what it lacks. Until it has all of it there is none: what is interrupted begins anew."""
         self._plan = None
-        version = self._version
         self._set_groups(plan)
-        if self._version != version:
-            raise RuntimeError(
-                f"{self._owner}.step: a state was loaded, or a group added, while hyper-parameters were read. Do that "
-                "between steps."
-            )
         self._plan = plan
 
     def _new_plan(self) -> _core.Plan:
         for record in self._records:
             record.pinned.check_unchanged()
-        return _core.Plan(self._owner, [(record.pinned, record.group, record.step) for record in self._records])
+        given = [(record.pinned, record.group, record.step) for record in self._records]
+        return _core.Plan(self._owner, given, self._steps_made)
 
     def _set_groups(self, plan: _core.Plan) -> None:
         """Check the hyper-parameters of each group and give them to the plan, and the rule where they changed that."""
-        if len(self.param_groups) > len(self._bound):
-            raise ValueError(
-                f"{self._owner}: param_groups has {len(self.param_groups)} groups, of which the optimizer knows "
-                f"{len(self._bound)}. Add a group with add_param_group()."
-            )
-        for index, group in enumerate(self.param_groups):
+        for index in range(len(self._bound)):
+            # Asked for each time: checking a group may run code of users.
+            if len(self.param_groups) != len(self._bound):
+                raise ValueError(
+                    f"{self._owner}: param_groups has {len(self.param_groups)} groups, the optimizer "
+                    f"{len(self._bound)}. Add one with add_param_group(); none can be taken out."
+                )
+            group = self.param_groups[index]
             hyper = self._checked(group, index)
             rule = self._rule(hyper)
             plan.set_group(index, self._binding(rule), hyper)
@@ -224,8 +222,7 @@ class RuleOptimizer(GroupedOptimizer):
             self._take_groups(groups)
             for record, state in zip(self._records, states, strict=True):
                 state.take_over(record)
-            self._has_stepped = any(state.step for state in states)
-            self._discard_plan()
+            self._plan = None
 
         return take_over
 

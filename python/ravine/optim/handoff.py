@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ravine._hyper import increasing, whole
+from ravine._hyper import Check, increasing, whole
 from ravine.optim._followers import Follower, Followers
 from ravine.optim._handoff_stages import check_shared, check_takes_over, checked_stages, groups_differ, read_stages
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
-from ravine.optim.optimizer import Optimizer
+from ravine.optim.optimizer import Group, Optimizer
 from ravine.optim.schedule_free import ScheduleFree
+
+
+class _Beginning(NamedTuple):
+    """How a stage began to work, or was loaded: replaced as one, so that no Ctrl-C comes between its parts."""
+
+    stage: int = 0
+    steps: int = 0  # of all stages until then
+    stage_steps: int = 0  # of these, its own since the hand-over
+    made: int = 0  # how many the stage itself had made, of which later ones are counted
 
 
 class Handoff(Optimizer):
@@ -59,7 +68,7 @@ class Handoff(Optimizer):
     (1, 0.5)
     """
 
-    _kept = ("_owner", "optimizers", "at", "steps", "_stage", "_stage_steps")
+    _kept = ("_owner", "optimizers", "at", "_beginning")
 
     def __init__(self, optimizers: Sequence[Optimizer], at: Sequence[int] | None = None) -> None:
         self.optimizers = checked_stages(optimizers)
@@ -69,9 +78,7 @@ class Handoff(Optimizer):
                 f"Handoff: at={at!r} has {len(self.at)} step counts for {len(self.optimizers)} optimizers; expected "
                 "one for each hand-over, one less than optimizers."
             )
-        self.steps = 0
-        self._stage = 0
-        self._stage_steps = 0  # those since the stage has begun
+        self._beginning = _Beginning(made=self.optimizers[0]._made)
         super().__init__()
 
     def _make_transient(self) -> None:
@@ -79,24 +86,43 @@ class Handoff(Optimizer):
         self._switched = Hooks()
         self._followers = Followers()
         self._hand_overs = 0  # and loadings, of this object
-        self._stand_at(self._stage)
-
-    def _stand_at(self, stage: int) -> None:
-        self._stage = stage
-        self.param_groups = self.current.param_groups
-        self.defaults = self.current.defaults
-        self._checks = self.current._checks
-        self._needs_closure = self.current._needs_closure
 
     @property
     def stage(self) -> int:
         """Which of the optimizers is at work, counted from 0."""
-        return self._stage
+        return self._beginning.stage
+
+    @property
+    def steps(self) -> int:
+        """How many calls of `step` there have been."""
+        return self._beginning.steps + self.current._made - self._beginning.made
+
+    @property
+    def _stage_steps(self) -> int:
+        return self._beginning.stage_steps + self.current._made - self._beginning.made
 
     @property
     def current(self) -> Optimizer:
         """The optimizer at work."""
-        return self.optimizers[self._stage]
+        return self.optimizers[self._beginning.stage]
+
+    @property
+    def param_groups(self) -> list[Group]:  # type: ignore[override]
+        """The groups of the optimizer at work."""
+        return self.current.param_groups
+
+    @property
+    def defaults(self) -> dict[str, Any]:  # type: ignore[override]
+        """The defaults of the optimizer at work."""
+        return self.current.defaults
+
+    @property
+    def _checks(self) -> Mapping[str, Check]:  # type: ignore[override]
+        return self.current._checks
+
+    @property
+    def _needs_closure(self) -> bool:  # type: ignore[override]
+        return self.current._needs_closure
 
     @property
     def _records(self) -> Sequence[Record]:
@@ -117,7 +143,7 @@ class Handoff(Optimizer):
         """Whether there has been a hand-over since the last step."""
         return self.steps > 0 and self._stage_steps == 0
 
-    def _add_group(self, param_group: Mapping[str, Any]) -> None:
+    def _group_adder(self, param_group: Mapping[str, Any]) -> Callable[[], None]:
         raise ValueError(
             "Handoff: a group cannot be added to all stages at once. Add it to each of handoff.optimizers, then go on."
         )
@@ -135,15 +161,21 @@ class Handoff(Optimizer):
     # --- steps and stages
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
-        due = self._stage < len(self.at) and self.at[self._stage] == self.steps + 1
-        if due:
-            self._check_stage("step", self._stage + 1)
+        self._hand_over_where_due()  # Ctrl-C may have come before
+        if self._is_due(self.steps + 1):
+            self._check_stage("step", self.stage + 1)
         result = self.current.step(grads, closure)
-        self.steps += 1
-        self._stage_steps += 1
-        if due:
-            self._hand_over(self._stage + 1)
+        self._hand_over_where_due()
         return result
+
+    def _is_due(self, steps: int) -> bool:
+        """Whether the stage at work hands over after so many steps."""
+        return self.stage < len(self.at) and self.at[self.stage] == steps
+
+    def _hand_over_where_due(self) -> None:
+        if self._stage_steps > 0 and self._is_due(self.steps):
+            following = self.stage + 1
+            self._go_through_with(lambda: self._begin(following))
 
     def switch(self, stage: int | None = None) -> None:
         """Hand over now.
@@ -157,32 +189,33 @@ class Handoff(Optimizer):
             TypeError, ValueError: there is no such stage, or it cannot begin; nothing has changed.
             RuntimeError: this optimizer is in the middle of a step.
         """
-        message = "Handoff.switch: this optimizer is in the middle of a step. Switch between steps."
-        self._alone(message, lambda: self._switch(stage))
+        self._alone("switch", lambda: self._switcher(stage))
 
-    def _switch(self, stage: int | None) -> None:
-        target = self._stage + 1 if stage is None else whole("Handoff.switch: stage", stage)
+    def _switcher(self, stage: int | None) -> Callable[[], None]:
+        self._hand_over_where_due()
+        target = self.stage + 1 if stage is None else whole("Handoff.switch: stage", stage)
         if target >= len(self.optimizers):
             asked = "there is no next stage" if stage is None else f"stage={stage!r}"
             raise ValueError(
-                f"Handoff.switch: {asked}; the stages are 0 to {len(self.optimizers) - 1}, and {self._stage} is at "
-                "work."
+                f"Handoff.switch: {asked}; the stages are 0 to {len(self.optimizers) - 1}, and {self.stage} is at work."
             )
-        if target != self._stage:
-            self._check_stage("switch", target)
-            self._hand_over(target)
+        if target == self.stage:
+            return lambda: None
+        self._check_stage("switch", target)
+        return lambda: self._begin(target)
 
     def _check_stage(self, where: str, stage: int) -> None:
         """Raise where a stage cannot take over from the one at work."""
-        check_takes_over(f"Handoff.{where}: ", self.optimizers, self._stage, stage)
+        check_takes_over(f"Handoff.{where}: ", self.optimizers, self.stage, stage)
         if self._followers.alive() and len(self.optimizers[stage].param_groups) != len(self.param_groups):
             raise ValueError(f"Handoff.{where}: {groups_differ(self.optimizers)}")
 
-    def _hand_over(self, stage: int) -> None:
-        if isinstance(self.current, ScheduleFree):
-            self.current.eval()
-        self._stand_at(stage)
-        self._stage_steps = 0
+    def _begin(self, stage: int) -> None:
+        """Hand over to a stage."""
+        if stage != self.stage:
+            if isinstance(self.current, ScheduleFree):
+                self.current.eval()
+            self._beginning = _Beginning(stage, self.steps, 0, self.optimizers[stage]._made)
         self._hand_overs += 1
         for follower in self._followers.alive():
             follower._restart()
@@ -200,8 +233,9 @@ class Handoff(Optimizer):
     # --- state
 
     def _saved(self) -> dict[str, Any]:
+        self._hand_over_where_due()
         return {
-            "stage": self._stage,
+            "stage": self.stage,
             "steps": self.steps,
             "stage_steps": self._stage_steps,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -232,8 +266,8 @@ class Handoff(Optimizer):
         def take_over() -> None:
             for restore in saved.restores:
                 restore()
-            self.steps, self._stage_steps = saved.steps, saved.stage_steps
-            self._stand_at(saved.stage)
+            made = self.optimizers[saved.stage]._made
+            self._beginning = _Beginning(saved.stage, saved.steps, saved.stage_steps, made)
             self._hand_overs += 1
             for follower in self._followers.alive():
                 follower._rebind()
@@ -242,8 +276,12 @@ class Handoff(Optimizer):
 
     # --- as an object
 
+    def _shared(self) -> Iterator[Any]:
+        for optimizer in self.optimizers:
+            yield from optimizer._shared()
+
     def __repr__(self) -> str:
-        lines = [f"stage {self._stage} at work after {self.steps} steps" + (f", at={self.at}" if self.at else "")]
+        lines = [f"stage {self.stage} at work after {self.steps} steps" + (f", at={self.at}" if self.at else "")]
         for i, optimizer in enumerate(self.optimizers):
             lines += [f"[{i}] {optimizer!r}"]
         return "\n".join(["Handoff (", *lines, ")"])

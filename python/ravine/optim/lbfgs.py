@@ -112,13 +112,13 @@ class LBFGS(GroupedOptimizer):
         super()._make_transient()
         self._space: Space | None = None
 
-    def _add_group(self, param_group: Mapping[str, Any]) -> None:
+    def _group_adder(self, param_group: Mapping[str, Any]) -> Callable[[], None]:
         if self.param_groups:
             raise ValueError(
                 "LBFGS: there can be only one parameter group, since all parameters move along one direction. Pass "
                 "them all in one group, or make an optimizer of its own for the others."
             )
-        super()._add_group(param_group)
+        return super()._group_adder(param_group)
 
     # --- steps
 
@@ -168,10 +168,11 @@ class LBFGS(GroupedOptimizer):
                         return self._evaluate(space, closure, keep)
 
                 result, memory = iterate(space, evaluate, hyper, self._memory)
+                memory = memory._replace(steps=self._memory.steps + 1)
+            self._memory = memory
         except BaseException:
             space.scatter(space.before)
             raise
-        self._memory = memory
         return result
 
     def _evaluate(
@@ -198,6 +199,10 @@ class LBFGS(GroupedOptimizer):
     def has_stepped(self) -> bool:
         """Whether `step` has been called, or a state loaded; schedules warn where it has not."""
         return self._memory.func_evals > 0
+
+    @property
+    def _made(self) -> int:
+        return self._memory.steps
 
     # --- state
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any, ClassVar, TypeVar
 
 from ravine._hyper import Check
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
 
 Group = dict[str, Any]
+Result = TypeVar("Result")
+AnyOptimizer = TypeVar("AnyOptimizer", bound="Optimizer")
+
+_UNFINISHED = RemovableHandle(Hooks())  # among the hooks before a step, so that a step need not look for it elsewhere
+_PAUSE = 2e-4  # seconds between two looks at a step that another thread makes
 
 
 class Optimizer:
@@ -50,6 +59,7 @@ class Optimizer:
     def _make_transient(self) -> None:
         """Make what is neither copied nor pickled."""
         self._idle = {0: None}  # empty while something is done that must not be done twice at once
+        self._savers: dict[RemovableHandle, None] = {}  # threads that look at the state, or wait to
         self._pre_step, self._post_step = Hooks(), Hooks()
         self._pre_save, self._post_save = Hooks(), Hooks()
         self._pre_load, self._post_load = Hooks(), Hooks()
@@ -63,10 +73,12 @@ class Optimizer:
 
         Raises:
             TypeError, ValueError: something in it cannot be used; the optimizer is as it was.
+            RuntimeError: this optimizer is in the middle of a step.
         """
-        self._add_group(param_group)
+        self._alone("add_param_group", lambda: self._group_adder(param_group))
 
-    def _add_group(self, param_group: Mapping[str, Any]) -> None:
+    def _group_adder(self, param_group: Mapping[str, Any]) -> Callable[[], None]:
+        """Check a group; return what adds it."""
         raise NotImplementedError
 
     @property
@@ -99,34 +111,107 @@ class Optimizer:
                 are as they were.
             RuntimeError: this optimizer is in the middle of a step (in another thread, or around a hook or closure).
         """
-        try:
-            del self._idle[0]
-        except KeyError:
-            raise RuntimeError(
-                f"{self._owner}.step: this optimizer is in the middle of a step. Do not call step() from its own hooks "
-                "or closure, and give each thread an optimizer of its own."
-            ) from None
-        # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
-        try:
-            if self._pre_step or self._post_step:
-                return self._step_between_hooks(grads, closure)
-            return self._step(grads, closure)
-        finally:
-            self._idle[0] = None
+        while True:
+            try:
+                del self._idle[0]
+            except KeyError:
+                self._wait_for_saving("step", "give each thread an optimizer of its own")
+                continue
+            # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
+            try:
+                if self._pre_step or self._post_step:
+                    return self._step_between_hooks(grads, closure)
+                return self._step(grads, closure)
+            finally:
+                self._idle[0] = None
 
-    def _alone(self, message: str, act: Callable[[], None]) -> None:
-        """Do something as a step is done: not in the middle of one, which the message tells."""
-        try:
-            del self._idle[0]
-        except KeyError:
-            raise RuntimeError(message) from None
+    def _wait_for_saving(self, name: str, way_out: str) -> None:
+        """Give another thread time to save; raise where it is not that which keeps this one from its work."""
+        for _ in range(2):  # one may have begun or ended to save between the two looks
+            if not self._is_at_work_under(sys._getframe(2)) and (self._savers or 0 in self._idle):
+                time.sleep(_PAUSE)
+                return
+            time.sleep(0)
+        raise RuntimeError(
+            f"{self._owner}.{name}: this optimizer is in the middle of a step. Do not call {name}() from its own hooks "
+            f"or closure, and {way_out}."
+        ) from None
+
+    def _alone(self, name: str, prepare: Callable[[], Callable[[], None]]) -> None:
+        """Do something as a step is done, not in the middle of one: what is returned by `prepare`, which checks it."""
+        while True:
+            try:
+                del self._idle[0]
+            except KeyError:
+                self._wait_for_saving(name, "in other threads call it between steps")
+                continue
+            try:
+                self._finish()
+                return self._go_through_with(prepare())
+            finally:
+                self._idle[0] = None
+
+    def _go_through_with(self, act: Callable[[], None]) -> None:
+        """Do something that must not be left half done, and that may be done again where it was.
+
+        Where Ctrl-C interrupts it, it is done again before anybody looks at this optimizer. An error ends it.
+        """
+        self._pre_step[_UNFINISHED] = act
+        self._finish()
+
+    def _finish(self) -> None:
+        """Do what Ctrl-C has interrupted."""
+        act = self._pre_step.get(_UNFINISHED)
+        if act is None:
+            return
         try:
             act()
+        except Exception:
+            self._pre_step.pop(_UNFINISHED, None)
+            raise
+        self._pre_step.pop(_UNFINISHED, None)
+
+    def _between_steps(self, look: Callable[[], Result]) -> Result:
+        """Look at the state while nobody changes it: wait for a step of another thread.
+
+        Hooks and closures, during which the state is whole, look at once.
+        """
+        if self._is_at_work_under(sys._getframe(1)):
+            return look()
+        saver = RemovableHandle(self._pre_step)
+        try:
+            self._savers[saver] = None
+            self._pre_step[saver] = _give_way  # or else a thread that does nothing but step would leave it no gap
+            while True:
+                try:
+                    del self._idle[0]
+                except KeyError:
+                    time.sleep(_PAUSE)
+                    continue
+                try:
+                    self._finish()
+                    return look()
+                finally:
+                    self._idle[0] = None
         finally:
-            self._idle[0] = None
+            saver.remove()
+            self._savers.pop(saver, None)
+
+    def _is_at_work_under(self, frame: FrameType | None) -> bool:
+        """Whether a frame of this thread is called from something that is not done twice at once.
+
+        It asks the stack, so that a step, which is done far more often, has nothing to write down.
+        """
+        codes = (Optimizer.step.__code__, Optimizer._alone.__code__, Optimizer._between_steps.__code__)
+        while frame is not None:
+            if frame.f_code in codes and frame.f_locals["self"] is self:
+                return True
+            frame = frame.f_back
+        return False
 
     def _step_between_hooks(self, *args: Any) -> Any:
         kwargs: dict[str, Any] = {}
+        self._finish()
         for hook in self._pre_step.in_order():
             changed = hook(self, args, kwargs)
             if changed is not None:
@@ -154,6 +239,11 @@ class Optimizer:
         """Whether `step` has been called, or a state loaded; schedules warn where it has not."""
         raise NotImplementedError
 
+    @property
+    def _made(self) -> int:
+        """How many steps this object has made; one more as soon as a step cannot be taken back."""
+        raise NotImplementedError
+
     # --- state
 
     @property
@@ -167,10 +257,11 @@ class Optimizer:
         Returns:
             "state": for the position of each parameter that has stepped, "step" (int), other numbers and its arrays;
             "param_groups": the groups, with the positions of their parameters as "params".
+            In the middle of a step of another thread it waits for the end of that.
         """
         for hook in self._pre_save.in_order():
             hook(self)
-        result = self._saved()
+        result = self._between_steps(self._saved)
         for hook in self._post_save.in_order():
             changed = hook(self, result)
             result = result if changed is None else changed
@@ -188,7 +279,11 @@ class Optimizer:
         Raises:
             ValueError: it does not fit. The message lists every mismatch (groups, names, shapes, dtypes, values), and
                 the optimizer is as it was.
+            RuntimeError: this optimizer is in the middle of a step.
         """
+        self._alone("load_state_dict", lambda: self._restorer(state_dict))
+
+    def _restorer(self, state_dict: Mapping[str, Any]) -> Callable[[], None]:
         problems: list[str] = []
         restore = self._loader(state_dict, problems)
         if problems:
@@ -196,7 +291,7 @@ class Optimizer:
                 f"{self._owner}.load_state_dict: the saved state does not fit this optimizer, which is unchanged:\n  "
                 + "\n  ".join(problems)
             )
-        restore()
+        return restore
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Do as `_checked_state`, between the hooks."""
@@ -251,9 +346,28 @@ class Optimizer:
             lines += [f"    {key}: {group[key]}" for key in sorted(group) if key not in ("params", "param_names")]
         return "\n".join([f"{self._owner} (", *lines, ")"])
 
+    def _shared(self) -> Iterator[Any]:
+        """Yield what a shallow copy has in common with this optimizer."""
+        for record in self._records:
+            yield record.param
+            yield record.array
+
+    def __copy__(self: AnyOptimizer) -> AnyOptimizer:
+        """Return an optimizer of the same parameters that goes on from here: groups, state and counts are its own."""
+        return self._between_steps(lambda: copy.deepcopy(self, {id(each): each for each in self._shared()}))
+
     def __getstate__(self) -> dict[str, Any]:
         return {key: self.__dict__[key] for key in self._kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._make_transient()
+
+
+def _give_way(optimizer: Optimizer, *_: object) -> None:
+    """Let others save before a step that has not begun yet."""
+    optimizer._idle[0] = None
+    while optimizer._savers:
+        time.sleep(_PAUSE)
+    while optimizer._idle.pop(0, _UNFINISHED) is _UNFINISHED:
+        time.sleep(_PAUSE)

@@ -12,6 +12,8 @@ from ravine._hyper import averaging_betas, flag, non_negative, proper_fraction, 
 from ravine.optim._groups import group_prefix
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
+Array = np.ndarray[Any, Any]
+
 
 class ScheduleFree(RuleOptimizer):
     """What schedule-free optimizers share: parameters that are y in training and x, the average, in evaluation.
@@ -30,7 +32,7 @@ class ScheduleFree(RuleOptimizer):
         Raises:
             RuntimeError: this optimizer is in the middle of a step.
         """
-        self._alone(self._between_steps(), lambda: self._turn(True))
+        self._alone("train", lambda: self._turner(True))
 
     def eval(self) -> None:
         """Turn the parameters into x, the average that the training is for; nothing happens where they are.
@@ -38,14 +40,13 @@ class ScheduleFree(RuleOptimizer):
         Raises:
             RuntimeError: this optimizer is in the middle of a step.
         """
-        self._alone(self._between_steps(), lambda: self._turn(False))
+        self._alone("eval", lambda: self._turner(False))
 
-    def _between_steps(self) -> str:
-        return f"{self._owner}: this optimizer is in the middle of a step. Call train() and eval() between steps."
-
-    def _turn(self, train: bool) -> None:
+    def _turner(self, train: bool) -> Callable[[], None]:
         self._parameters.check_data()
-        plan = _core.Plan(self._owner, [(r.pinned, r.group, np.zeros((), np.int64)) for r in self._records])
+        turned = np.zeros((), np.int64)
+        given = [(record.pinned, record.group, np.zeros((), np.int64)) for record in self._records]
+        plan = _core.Plan(self._owner, given, turned)
         targets: list[Any] = [None] * len(self._records)
         for index, group in enumerate(self.param_groups):
             beta = self._beta(self._checked(group, index))
@@ -55,9 +56,14 @@ class ScheduleFree(RuleOptimizer):
                 plan.bind(i, "lerp", {}, {})
                 if group["train_mode"] != train and self._records[i].step > 0:
                     targets[i] = self._records[i].states["z"]
-        plan.step_as_set(targets)
-        for group in self.param_groups:
-            group["train_mode"] = train
+
+        def turn() -> None:
+            if not turned:
+                plan.step_as_set(targets)
+            for group in self.param_groups:
+                group["train_mode"] = train
+
+        return turn
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
         for index, group in enumerate(self.param_groups):

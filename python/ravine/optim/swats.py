@@ -81,15 +81,21 @@ class SWATS(RuleOptimizer):
         return Rule("swats" if group["sgd_scale"] == 0 else "swats_descent")
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+        self._change_over()  # where Ctrl-C came before it was done
         result = super()._step(grads, closure)
+        self._change_over()
+        return result
+
+    def _change_over(self) -> None:
+        """Give the groups for which Adam has found a learning rate to gradient descent."""
         for index, group in enumerate(self.param_groups):
-            if group["sgd_scale"] == 0:
-                records = self._parameters.of_group(index)
-                rate = records[0].carried.get("rate", 0.0)
-                if rate > 0:
-                    group["sgd_scale"] = float(rate) / group["lr"]
+            records = self._parameters.of_group(index)
+            rate = records[0].carried.get("rate", 0.0)
+            if rate > 0:
+                self._plan = None
+                if group["sgd_scale"] == 0:
                     for record in records:  # Adam's means are of no use any more
                         record.states = {"momentum_buffer": new_like(record.array, 0.0, 1, record.array.shape)}
-                        record.carried = {}
-                    self._discard_plan()
-        return result
+                    group["sgd_scale"] = float(rate) / group["lr"]
+                for record in reversed(records):  # the first is the last: it tells whether all is done
+                    record.carried = {}
