@@ -73,6 +73,7 @@ class Outcome:
     def __init__(self) -> None:
         self.tried: Counter[tuple[str, str, str, str]] = Counter()
         self.failures: list[tuple[int, list[str]]] = []  # the index of each case, and what failed
+        self.end = 0  # the index behind the last case
 
     @property
     def unknown(self) -> list[tuple[int, list[str]]]:
@@ -91,10 +92,15 @@ def attack(seed: int, begin: int, end: int, show: bool = False, program: str = _
             arguments = [str(n) for n in (seed, begin, end)] + [str(progress), str(report)]
             with Path(folder, "stderr").open("w+") as errors:
                 process = subprocess.Popen([sys.executable, program, "--child", *arguments], stderr=errors)
-                died = _wait(process, progress, show, end)
+                try:
+                    died = _wait(process, progress, show, end)
+                except KeyboardInterrupt:  # what has been found so far counts
+                    process.kill()
+                    process.wait()
+                    died = ""
                 errors.seek(0)
                 said = errors.read()
-            at = struct.unpack("q", progress.read_bytes())[0]
+            at = outcome.end = struct.unpack("q", progress.read_bytes())[0]
             for line in report.read_text(encoding="utf-8").splitlines():
                 found = json.loads(line)
                 if "tried" in found:
@@ -194,7 +200,7 @@ def main() -> int:
     began = time.monotonic()
     outcome = attack(options.seed, options.begin, options.begin + options.cases, show=True)
     if not options.quiet:
-        print(summary(outcome, options.cases, time.monotonic() - began))
+        print(summary(outcome, outcome.end - options.begin, time.monotonic() - began))
     for name, n in Counter(each.name for _, f in outcome.failures if (each := known(f))).most_common():
         print(f"{n:>8} known: {name}")
     print(f"{len(outcome.unknown):>8} that are not known")

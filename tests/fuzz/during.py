@@ -144,10 +144,7 @@ def attack(case: Case) -> None:
     group, optimizer = world.optimizer.param_groups[choose.below(len(world.optimizer.param_groups))], world.optimizer
     grads: Any = gradients
     closure: Any = None
-    corrupts = name.startswith(("changes", "resizes"))
     place = choose.of(["interface", "DLPack", "closure", "hook", "lr", "mapping", "iterator", "weight_decay", "repr"])
-    if known.CORRUPTING and corrupts and place in ("interface", "DLPack"):
-        return
     if place in ("interface", "DLPack"):
         cls = ActingInterface if place == "interface" else ActingDlpack
         gradients[i] = cls(gradients[i], act, 1 + choose.below(3))

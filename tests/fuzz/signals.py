@@ -12,6 +12,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from fuzz.known import known_half
 from fuzz.subjects import Subject, subjects
 
 _LONGEST = 2e-4  # seconds until a signal
-_AGAIN = 0.2  # seconds until another, where one was lost
+_PATIENCE = 1.0  # seconds to wait for it
 # Sends one for each byte that it is given, that many microseconds later, and says so.
 _SENDER = """
 import os, sys, time
@@ -100,8 +101,8 @@ def storm(make: Callable[[], Subject], signals: int, seed: int, sender: bool = F
     process = _sender() if sender else None
     try:
         while came < signals:
-            broken = _disturb(pair.subject, rng.uniform(1e-6, _LONGEST), process)
-            came += 1
+            interrupted, broken = _disturb(pair.subject, rng.uniform(1e-6, _LONGEST), process)
+            came += interrupted
             problem = broken or pair.problem()
             if problem is not None:
                 problems.append(problem)
@@ -119,28 +120,30 @@ def _sender() -> Process:
     return subprocess.Popen([sys.executable, "-c", _SENDER, str(os.getpid())], stdin=pipe, stdout=pipe)
 
 
-def _disturb(subject: Subject, delay: float, sender: Process | None) -> str | None:
-    """Have a subject act until it is interrupted, once; return what broke off otherwise."""
-    act, problem = subject.act, None
+def _disturb(subject: Subject, delay: float, sender: Process | None) -> tuple[bool, str | None]:
+    """Have a subject act until it is interrupted; return whether it was, and what broke off before."""
+    act, came, problem = subject.act, False, None
+    # What is raised in a callback of a weak reference is lost.
+    until = time.monotonic() + _PATIENCE
     try:
-        # What is raised in a callback of a weak reference is lost: a timer tries again.
-        signal.setitimer(signal.ITIMER_REAL, delay if sender is None else _AGAIN, _AGAIN)
-        if sender is not None:
+        if sender is None:
+            signal.setitimer(signal.ITIMER_REAL, delay)
+        else:
             os.write(sender.stdin.fileno(), bytes([int(delay * 1e6)]))
         try:
-            while True:
+            while time.monotonic() < until:
                 act()
         except Exception as error:
             problem = f"broke off: {type(error).__name__}: {error}"
-            while True:
+            while time.monotonic() < until:
                 pass
     except KeyboardInterrupt:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    sent = sender is None
-    while not sent:
-        with suppress(KeyboardInterrupt):  # the timer was earlier
-            sent = bool(os.read(sender.stdout.fileno(), 1))
-    return problem
+        came = True
+    said = sender is None
+    while not said:
+        with suppress(KeyboardInterrupt):  # it may come only now
+            said = bool(os.read(sender.stdout.fileno(), 1))
+    return came, problem
 
 
 def at_each_line(make: Callable[[], Subject], acts: int = 3) -> Iterator[str | None]:
