@@ -142,8 +142,8 @@ def test_an_empty_batch_in_evaluation():
             r"'weight' is float32, shape \(4,\); expected float32, shape \(3,\)",
         ),
         (lambda state: state.update(running_var=np.ones(3)), "'running_var' is float64"),
-        (lambda state: state.update(num_batches_tracked=1.5), "'num_batches_tracked' is 1.5; expected a whole number"),
-        (lambda state: state.update(num_batches_tracked=-1), "'num_batches_tracked' is -1; expected a whole number"),
+        (lambda state: state.update(num_batches_tracked=1.5), "num_batches_tracked=1.5; expected a whole number"),
+        (lambda state: state.update(num_batches_tracked=-1), "num_batches_tracked=-1; expected a whole number"),
     ],
 )
 def test_states_that_do_not_fit(change, message):

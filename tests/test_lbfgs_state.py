@@ -66,10 +66,10 @@ class TestState:
         cases = [
             (broken(d=None), "state 'd' is missing"),
             (broken(d=state["d"][:9]), r"state 'd' is float64, shape \(9,\); expected float64, shape \(10,\)"),
-            (broken(old_dirs=state["old_dirs"].astype("f4")), r"state 'old_dirs' is float32, shape \(10,\)"),
+            (broken(old_dirs=state["old_dirs"].astype("f4")), r"state 'old_dirs'\[0\] is float32, shape \(10,\)"),
             (broken(ro=state["ro"][:3]), "'old_dirs', 'old_stps' and 'ro' have 5, 5 and 3 entries"),
-            (broken(n_iter=-1), "state 'n_iter' value=-1; expected a whole number"),
-            (broken(t="far"), "state 't' could not convert"),
+            (broken(n_iter=-1), "state 'n_iter'=-1; expected a whole number"),
+            (broken(t="far"), "state 't'='far' is a str; expected a number"),
             (broken(momentum_buffer=state["d"]), "LBFGS keeps no state 'momentum_buffer'"),
             ({**saved, "state": {0: state, 1: state}}, "it has a state for parameter 1; LBFGS keeps all under 0"),
             ({**saved, "param_groups": [{**saved["param_groups"][0], "lr": -1}]}, "lr=-1 is negative"),

@@ -34,7 +34,7 @@ class TestGroups:
             sign = 1 if group["maximize"] else -1
             np.testing.assert_allclose(p[0] - before, sign * float(group["lr"]), rtol=1e-12, err_msg=str(change))
         del group["lr"]
-        with pytest.raises(KeyError, match="lr"):
+        with pytest.raises(ValueError, match="Adam: the group has no lr; set group"):
             optimizer.step([np.ones(1)])
 
     def test_groups_replaced_as_a_whole(self):

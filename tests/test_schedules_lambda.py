@@ -113,7 +113,7 @@ def test_a_state_that_does_not_fit(optimizer):
     for change, text in (
         ({"last_epoch": None}, "'last_epoch' is missing"),
         ({"base_lrs": [1.0]}, "base_lrs has 1 values; expected those of 2 groups"),
-        ({"lr_lambdas": [None]}, "expected 2 functions, got 1"),
+        ({"lr_lambdas": [None]}, "lr_lambdas has 1 entries; expected a list of 2"),
     ):
         saved = {key: value for key, value in {**before, **change}.items() if value is not None}
         with pytest.raises(ValueError, match=text):

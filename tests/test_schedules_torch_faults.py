@@ -170,7 +170,7 @@ class TestFaultsOfTorch:
         """torch fails with an AttributeError, or sets attributes of the function."""
         saved = LambdaLR(one_group(), Half()).state_dict()
         other = LambdaLR(one_group(), lambda t: 1.0)
-        with pytest.raises(ValueError, match=r"holds the attributes \['by'\] of an object, .* with a plain function"):
+        with pytest.raises(ValueError, match=r"holds the attributes of an object, .* with a plain function"):
             other.load_state_dict(saved)
 
     def test_ramps_of_no_length(self):

@@ -25,6 +25,7 @@ class Range:
         outside: what messages say of a number outside.
         expected_type: what messages say that they expect of what is no finite number; otherwise `expected`.
         none: the number that None stands for in the compiled part, where None may be given.
+        limit: what messages add to `expected` where a number is above the range, if it does not say so itself.
     """
 
     expected: str
@@ -36,49 +37,64 @@ class Range:
     outside: str = " is out of range"
     expected_type: str = ""
     none: float | None = None
+    limit: str = ""
 
     def __call__(self, where: str, value: Any) -> Any:
         """Return the value as a plain number, or raise an error that begins with `where`."""
         if value is None and self.none is not None:
             return None
-        if self.kind == "flag":
-            return _flag(where, value)
-        number = _whole(where, value, self.expected) if self.kind == "whole" else self._finite(where, value)
+        kinds = {"flag": self._flag, "whole": self._whole, "number": self._finite}
+        number = kinds[self.kind](where, value)
         above = number > self.low if self.low_open else number >= self.low
         below = number < self.high if self.high_open else number <= self.high
+        if not below and self.limit:
+            raise ValueError(f"{where}={shown(value)} is too large; expected {self.expected}{self.limit}.")
         if not (above and below):
-            raise ValueError(f"{where}={value!r}{self.outside}; expected {self.expected}.")
+            raise ValueError(f"{where}={shown(value)}{self.outside}; expected {self.expected}.")
         return number
 
     def _finite(self, where: str, value: Any) -> float:
-        expected = self.expected_type or self.expected
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected {expected}.") from None
-        except OverflowError:
-            number = math.inf
+        number = as_float(where, value, self.expected_type or self.expected)
         if not math.isfinite(number):
-            raise ValueError(f"{where}={value!r} is not finite; expected {expected}.")
+            raise ValueError(f"{where}={shown(value)} is not finite; expected {self.expected_type or self.expected}.")
+        return number
+
+    def _flag(self, where: str, value: Any) -> bool:
+        if not isinstance(value, bool | int) or value not in (0, 1):
+            raise TypeError(f"{where}={shown(value)}; expected {self.expected}.")
+        return bool(value)
+
+    def _whole(self, where: str, value: Any) -> int:
+        try:
+            number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+        except TypeError:
+            if isinstance(value, float):
+                raise ValueError(f"{where}={value!r}; expected {self.expected}.") from None
+            raise TypeError(f"{where}={shown(value)} is a {type(value).__name__}; expected {self.expected}.") from None
+        if isinstance(value, bool):
+            raise ValueError(f"{where}={value!r}; expected {self.expected}.")
         return number
 
 
-def _flag(where: str, value: Any) -> bool:
-    if not isinstance(value, bool | int) or value not in (0, 1):
-        raise TypeError(f"{where}={value!r}; expected True or False.")
-    return bool(value)
-
-
-def _whole(where: str, value: Any, expected: str) -> int:
+def as_float(where: str, value: Any, expected: str = "a number") -> float:
+    """Return a number, but no array of one, as a float; too large a one is infinite."""
     try:
-        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
-    except TypeError:
-        if isinstance(value, float):
-            raise ValueError(f"{where}={value!r}; expected {expected}.") from None
-        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected {expected}.") from None
-    if isinstance(value, bool):
-        raise ValueError(f"{where}={value!r}; expected {expected}.")
-    return number
+        if getattr(value, "ndim", 0) != 0:
+            raise TypeError  # where NumPy only warns
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}={shown(value)} is a {type(value).__name__}; expected {expected}.") from None
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: on one line, and not too long."""
+    try:
+        text = " ".join(repr(value).split("\n"))
+    except Exception:  # Python writes no integer of thousands of digits
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 120 else f"{text[:100]}..."
 
 
 finite = Range("a finite number")
@@ -93,9 +109,15 @@ positive_unit = Range("a number above 0, up to 1", low=0, high=1, low_open=True)
 flag = Range("True or False", low=0, high=1, kind="flag")
 
 
+# The greatest number of steps, and of whatever else is counted: up to here a float has every whole number.
+MOST = 2**53
+
+
 def at_least(least: int) -> Range:
-    """Return the whole numbers from `least` on."""
-    return Range(f"a whole number, {least} or more", low=least, kind="whole", outside="")
+    """Return the whole numbers from `least` to `MOST`."""
+    return Range(
+        f"a whole number, {least} or more", low=least, high=MOST, kind="whole", outside="", limit=", up to 2^53"
+    )
 
 
 whole = at_least(0)
@@ -123,7 +145,7 @@ class Numbers:
     def __call__(self, where: str, value: Any) -> tuple[Any, ...]:
         """Return the value as a tuple of plain numbers, or raise an error that begins with `where`."""
         if not isinstance(value, tuple | list) or len(value) != len(self.ranges):
-            raise TypeError(f"{where}={value!r}; expected {self.expected}.")
+            raise TypeError(f"{where}={shown(value)}; expected {self.expected}.")
         # A tuple at once: converting a number may run code that changes a list.
         checks = zip(self.ranges.values(), tuple(value), strict=True)
         result = tuple(check(f"{where}[{i}]", item) for i, (check, item) in enumerate(checks))
@@ -159,7 +181,7 @@ def each(check: Check) -> Check:
 
     def check_each(where: str, values: Any) -> list[Any]:
         if not isinstance(values, list | tuple):
-            raise TypeError(f"{where}={values!r} is a {type(values).__name__}; expected a list.")
+            raise TypeError(f"{where}={shown(values)} is a {type(values).__name__}; expected a list.")
         return [check(f"{where}[{i}]", value) for i, value in enumerate(values)]
 
     return check_each
@@ -168,16 +190,17 @@ def each(check: Check) -> Check:
 def increasing(where: str, value: Any) -> list[int]:
     """A list of counts of steps, each greater than the one before."""
     if not isinstance(value, list | tuple):
-        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected a list of steps.")
+        raise TypeError(f"{where}={shown(value)} is a {type(value).__name__}; expected a list of steps.")
     from_one = at_least(1)
     result = [from_one(f"{where}[{i}]", step) for i, step in enumerate(value)]
     if any(later <= earlier for earlier, later in pairwise(result)):
-        raise ValueError(f"{where}={value!r}; expected each to be greater than the one before.")
+        raise ValueError(f"{where}={shown(value)}; expected each to be greater than the one before.")
     return result
 
 
 def choice(where: str, value: Any, choices: Sequence[Any]) -> Any:
-    """One of a few values."""
-    if value not in choices:
-        raise ValueError(f"{where}={value!r}; expected {' or '.join(map(repr, choices))}.")
+    """One of a few values: words, or None."""
+    # An array would be compared element by element.
+    if not isinstance(value, str | None) or value not in choices:
+        raise ValueError(f"{where}={shown(value)}; expected {' or '.join(map(repr, choices))}.")
     return value

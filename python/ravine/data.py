@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ravine._hyper import flag, shown
+
 __all__ = ["minibatches"]
 
 Array = np.ndarray[Any, Any]
@@ -34,8 +36,8 @@ def minibatches(
         One array of shape (batch, ...) for each of `arrays`.
 
     Raises:
-        TypeError: something is not an array, or `batch_size` not an int.
-        ValueError: the arrays differ in length, or `batch_size` is below 1.
+        TypeError: something is not an array, `batch_size` not an int, or another argument of a wrong type.
+        ValueError: the arrays differ in length, `batch_size` is below 1, or `rng` is no seed.
 
     >>> X, y = np.arange(10).reshape(5, 2), np.arange(5)
     >>> [yb.tolist() for Xb, yb in minibatches(X, y, batch_size=2, shuffle=False)]
@@ -54,14 +56,18 @@ def minibatches(
         raise TypeError(f"minibatches: batch_size={batch_size!r}; expected an int, or None for the whole set.")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"minibatches: batch_size={batch_size}; expected 1 or more, or None for the whole set.")
-    return _batches(arrays, batch_size, shuffle, rng, drop_last)
+    shuffle, drop_last = flag("minibatches: shuffle", shuffle), flag("minibatches: drop_last", drop_last)
+    try:
+        generator = np.random.default_rng(rng) if shuffle else None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"minibatches: rng={shown(rng)}; expected a generator, a seed from 0 on, or None.") from None
+    return _batches(arrays, batch_size, generator, drop_last)
 
 
 def _batches(
     arrays: tuple[Array, ...],
     batch_size: int | None,
-    shuffle: bool,
-    rng: np.random.Generator | int | None,
+    rng: np.random.Generator | None,
     drop_last: bool,
 ) -> Iterator[tuple[Array, ...]]:
     count = len(arrays[0])
@@ -69,7 +75,7 @@ def _batches(
         if count:
             yield arrays
         return
-    order = np.random.default_rng(rng).permutation(count) if shuffle else None
+    order = None if rng is None else rng.permutation(count)
     for start in range(0, count - batch_size + 1 if drop_last else count, batch_size):
         chosen = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
         yield tuple(array[chosen] for array in arrays)

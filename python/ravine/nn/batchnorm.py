@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ravine import _core
-from ravine._arrays import SUPPORTED
-from ravine._hyper import at_least, choice, flag, non_negative, unit
+from ravine._arrays import SUPPORTED, describe
+from ravine._hyper import at_least, choice, flag, non_negative, shown, unit, whole
 from ravine.nn.functional import ACTIVATIONS, LAYOUTS
 from ravine.nn.layer import Layer
 from ravine.nn.parameter import Parameter
@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 
 class _BatchNorm(Layer):
     _ndims: ClassVar[tuple[int, ...]]
+    _checks = {"num_batches_tracked": whole}
 
     def __init__(
         self,
@@ -42,9 +43,7 @@ class _BatchNorm(Layer):
         self.track_running_stats = flag(where + "track_running_stats", track_running_stats)
         self.layout = choice(where + "layout", layout, LAYOUTS)
         self.activation = choice(where + "activation", activation, ACTIVATIONS)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in SUPPORTED:
-            raise TypeError(f"{where}dtype={dtype!r}; expected np.float32 or np.float64.")
+        self.dtype = _float_type(where + "dtype", dtype)
         has_bias = flag(where + "bias", bias) and affine
         self.weight = Parameter(np.ones(num_features, self.dtype), name="weight") if affine else None
         self.bias = Parameter(np.zeros(num_features, self.dtype), name="bias") if has_bias else None
@@ -80,22 +79,26 @@ class _BatchNorm(Layer):
                 f"{name}: x has shape {shape}, {shape[-1 if channels_last else 1]} channels in layout {self.layout}; "
                 f"expected {self.num_features}, as num_features."
             )
-        averages = self.training and self.running_mean is not None
+        training = self._is_training()
+        averages = training and self.running_mean is not None
         momentum = 0.0
         if averages:
-            momentum = 1 / (self.num_batches_tracked + 1) if self.momentum is None else self.momentum
+            tracked = self.num_batches_tracked
+            if type(tracked) is not int or tracked < 0:
+                tracked = whole(f"{name}: num_batches_tracked", tracked)
+            momentum = 1 / (tracked + 1) if self.momentum is None else self.momentum
         context = _core.BatchNormContext(
             {
                 "owner": name,
                 "x": x,
                 "out": out,
                 "residual": residual,
-                "weight": None if self.weight is None else self.weight.data,
-                "bias": None if self.bias is None else self.bias.data,
+                "weight": None if self.weight is None else self._parameter("weight").data,
+                "bias": None if self.bias is None else self._parameter("bias").data,
                 "running_mean": self.running_mean,
                 "running_var": self.running_var,
                 "tracked": self._tracked if averages else None,
-                "training": self.training or self.running_mean is None,
+                "training": training or self.running_mean is None,
                 "momentum": momentum,
                 "eps": self.eps,
                 "channels_last": channels_last,
@@ -155,9 +158,15 @@ class _BatchNorm(Layer):
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield "weight" and "bias" with their `Parameter`s, where the layer has them."""
-        for name, parameter in (("weight", self.weight), ("bias", self.bias)):
-            if parameter is not None:
-                yield name, parameter
+        for name in ("weight", "bias"):
+            if getattr(self, name) is not None:
+                yield name, self._parameter(name)
+
+    def _parameter(self, name: str) -> Parameter:
+        parameter = getattr(self, name)
+        if not isinstance(parameter, Parameter):
+            raise TypeError(f"{type(self).__name__}: {name} is {describe(parameter)}; expected a Parameter, or None.")
+        return parameter
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {name: parameter.data for name, parameter in self.named_parameters()}
@@ -166,12 +175,19 @@ class _BatchNorm(Layer):
         return state
 
     def _repr_arguments(self) -> str:
-        shown = {name: getattr(self, name) for name in ("eps", "momentum", "affine")}
-        shown |= {"bias": self.bias is not None, "track_running_stats": self.track_running_stats}
+        told = {name: getattr(self, name) for name in ("eps", "momentum", "affine")}
+        told |= {"bias": self.bias is not None, "track_running_stats": self.track_running_stats}
         for name, usual in (("dtype", np.dtype(np.float32)), ("layout", "NCHW"), ("activation", None)):
             if getattr(self, name) != usual:
-                shown[name] = str(self.dtype) if name == "dtype" else getattr(self, name)
-        return ", ".join([str(self.num_features), *(f"{name}={value!r}" for name, value in shown.items())])
+                told[name] = str(self.dtype) if name == "dtype" else getattr(self, name)
+        return ", ".join([str(self.num_features), *(f"{name}={value!r}" for name, value in told.items())])
+
+
+def _float_type(where: str, dtype: Any) -> np.dtype[Any]:
+    try:
+        return SUPPORTED[SUPPORTED.index(np.dtype(dtype))]
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}={shown(dtype)}; expected np.float32 or np.float64.") from None
 
 
 def _gradient(parameter: Parameter | None) -> Array | None:

@@ -19,6 +19,7 @@ class _Dropout(Layer):
     _kind: ClassVar[functional.DropoutKind] = "element"
     _ndim: ClassVar[int | None] = None
     _without_a_pass = {"_context": None, "_was_called": False}
+    _checks = {"seed": functional.as_seed, "offset": functional.as_seed}
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class _Dropout(Layer):
             raise ValueError(f"{name}: x has {np.ndim(x)} dimension(s), shape {np.shape(x)}; expected {self._ndim}.")
         if out is None and self.inplace:
             out = x
-        if not self.training or (self.p == 0 and out is None):
+        if not self._is_training() or (self.p == 0 and out is None):
             self._context = None
             self._was_called = True
             return functional.identity(name, x, out)

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ravine import _core
-from ravine._hyper import choice, flag, non_negative, unit
+from ravine._arrays import describe
+from ravine._hyper import choice, flag, non_negative, shown, unit
 
 Array = np.ndarray[Any, Any]
 DropoutKind = Literal["element", "channel", "alpha"]
@@ -107,6 +108,7 @@ def batch_norm_backward(
     Raises:
         TypeError, ValueError: an argument does not fit; the message names it. Nothing has been changed.
     """
+    _check_context("batch_norm_backward", context, _core.BatchNormContext, "batch_norm_forward")
     weight, bias = np.zeros(context.channels, context.dtype), np.zeros(context.channels, context.dtype)
     gradients = context.backward(dy, out, residual_out, weight, bias)
     dx, residual = gradients if isinstance(gradients, tuple) else (gradients, None)
@@ -214,6 +216,7 @@ def dropout_backward(dy: Array, context: _core.DropoutContext, *, out: Array | N
     Raises:
         TypeError, ValueError: an argument does not fit; the message names it. Nothing has been changed.
     """
+    _check_context("dropout_backward", context, _core.DropoutContext, "dropout_forward")
     return context.backward(dy, out)
 
 
@@ -243,12 +246,17 @@ def identity(owner: str, x: Array, out: Array | None) -> Array:
     return dropout_forward(x, 0.0, seed=0, out=out, owner=owner)[0]
 
 
+def _check_context(where: str, context: object, kind: type, source: str) -> None:
+    if not isinstance(context, kind):
+        raise TypeError(f"{where}: context is {describe(context)}; expected the one that {source} returned.")
+
+
 def as_seed(where: str, value: Any) -> int:
     """Return a seed or offset as a whole number from 0 to 2^64 - 1."""
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{where}={value!r} is a {type(value).__name__}; expected a whole number.") from None
+        raise TypeError(f"{where}={shown(value)} is a {type(value).__name__}; expected a whole number.") from None
     if not 0 <= number < 1 << 64:
-        raise ValueError(f"{where}={value!r} is out of range; expected a whole number from 0 to 2^64 - 1.")
+        raise ValueError(f"{where}={shown(value)} is out of range; expected a whole number from 0 to 2^64 - 1.")
     return number

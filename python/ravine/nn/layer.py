@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ravine._arrays import as_array, describe
-from ravine._hyper import flag
+from ravine._arrays import describe
+from ravine._hyper import Check, flag
+from ravine._saved import checked, listed, noted, of_array, of_scalar
 from ravine.nn.parameter import Parameter
 
 Array = np.ndarray[Any, Any]
@@ -24,6 +25,8 @@ class Layer:
 
     # What a copy, which has made no forward pass, does not have from the original.
     _without_a_pass: ClassVar[Mapping[str, Any]] = {"_context": None}
+    # The check of each whole number in its state.
+    _checks: ClassVar[Mapping[str, Check]] = {}
 
     def __init__(self) -> None:
         self.training = True
@@ -36,6 +39,11 @@ class Layer:
     def eval(self: AnyLayer) -> AnyLayer:
         """Set the layer to evaluation and return it."""
         return self.train(False)
+
+    def _is_training(self) -> bool:
+        """Return `training`, or raise where something else has been put there."""
+        training = self.training
+        return training if type(training) is bool else flag(f"{type(self).__name__}: training", training)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield the name and the `Parameter` of each of its parameters."""
@@ -66,30 +74,41 @@ class Layer:
             ValueError: something is missing, unknown, or of another shape or dtype. The message lists everything; the
                 layer is as it was.
         """
-        state = self._state()
-        problems = [f"{name!r} is missing" for name in state if name not in state_dict]
-        problems += [f"{name!r} is unknown" for name in state_dict if name not in state]
-        found: dict[str, Any] = {}
-        for name in state.keys() & state_dict.keys():
-            came, there = as_array(state_dict[name]), state[name]
-            if isinstance(there, np.ndarray):
-                if came is None or came.shape != there.shape or came.dtype != there.dtype:
-                    came_as = describe(state_dict[name] if came is None else came)
-                    problems.append(f"{name!r} is {came_as}; expected {describe(there)}")
-                found[name] = came
-            elif came is not None and came.ndim == 0 and came.dtype.kind in "iu":
-                found[name] = int(came)
-            elif isinstance(state_dict[name], int | np.integer) and state_dict[name] >= 0:
-                found[name] = int(state_dict[name])
-            else:
-                problems.append(f"{name!r} is {state_dict[name]!r}; expected a whole number, 0 or more")
+        checked(type(self).__name__, "layer", self._loader, state_dict)()
+
+    def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Check a saved state and list what does not fit; return what takes it over."""
+        with listed(problems):
+            state = self._state()
         if problems:
-            raise ValueError(f"{type(self).__name__}.load_state_dict: {'; '.join(sorted(problems))}.")
-        for name, value in found.items():
-            if isinstance(state[name], np.ndarray):
-                state[name][...] = value
-            else:
-                setattr(self, name, value)
+            return lambda: None
+        if not isinstance(state_dict, Mapping):
+            problems.append(f"it is {describe(state_dict)}; expected a dict with {', '.join(map(repr, state))}")
+            state_dict = state
+        problems += [f"{name!r} is missing" for name in state if name not in state_dict]
+        problems += [f"{name!r} is unknown" for name in state_dict if name not in state]
+        arrays: list[tuple[Array, Array]] = []
+        numbers: dict[str, int] = {}
+        for name, there in state.items():
+            if name not in state_dict:
+                continue
+            came = state_dict[name]
+            if name in self._checks:
+                numbers[name] = noted(of_scalar(self._checks[name]), name, came, problems)
+                continue
+            if not isinstance(there, np.ndarray) or not there.flags.writeable:
+                problems.append(f"{name!r} of this layer is {describe(there)}; expected an array to write to")
+                continue
+            with listed(problems):
+                arrays.append((there, of_array(there.dtype, there.shape)(repr(name), came).copy()))
+
+        def restore() -> None:
+            for there, array in arrays:
+                there[...] = array
+            for name, number in numbers.items():
+                setattr(self, name, number)
+
+        return restore
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), **self._without_a_pass}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ravine._arrays import describe
+from ravine._saved import is_list, listed
 from ravine.optim._groups import as_groups, group_prefix
 from ravine.optim._loading import read_groups
 from ravine.optim._parameters import Parameters, Record
@@ -18,6 +19,9 @@ Array = np.ndarray[Any, Any]
 
 # Keys of a group that are no hyper-parameters.
 _GROUP_KEYS = ("params", "param_names", "name", "initial_lr")
+
+# Those of all optimizers of the package, by which the state of another one is known.
+_HYPER_PARAMETERS: set[str] = set()
 
 
 class GroupedOptimizer(Optimizer):
@@ -31,6 +35,11 @@ class GroupedOptimizer(Optimizer):
     # How gradients of plain arrays are given, for messages.
     _way_of_gradients: ClassVar[str] = "Call step(grads)"
     _kept = (*Optimizer._kept, "_parameters")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith(__package__ + "."):
+            _HYPER_PARAMETERS.update(getattr(cls, "_checks", ()))
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         super().__init__()
@@ -47,9 +56,31 @@ class GroupedOptimizer(Optimizer):
     def _checked(self, group: Mapping[str, Any], index: int) -> dict[str, Any]:
         """Return a group's hyper-parameters as plain numbers, in the order of `_checks`."""
         where = group_prefix(self._owner, index)
+        missing = [name for name in self._checks if name not in group]
+        if missing:
+            raise ValueError(f"{where}the group has no {', '.join(missing)}; set group[{missing[0]!r}] again.")
         hyper = {name: check(where + name, group[name]) for name, check in self._checks.items()}
         self._check_together(hyper, where)
         return hyper
+
+    def _sound_groups(self) -> tuple[Group, ...]:
+        """Return the groups, or raise where somebody has put something else there."""
+        groups, known = self.param_groups, self._parameters.group_count
+        if not is_list(groups):
+            raise TypeError(f"{self._owner}: param_groups is {describe(groups)}; expected the list of its groups.")
+        if len(groups) != known:
+            raise ValueError(
+                f"{self._owner}: param_groups has {len(groups)} groups, the optimizer {known}. Add a group with "
+                "add_param_group(); give None as the gradients of one that is to stay as it is."
+            )
+        for index, group in enumerate(groups):
+            if not isinstance(group, dict):
+                raise TypeError(f"{self._owner}: param_groups[{index}] is {describe(group)}; expected a dict.")
+        return tuple(groups)  # converting a number may run code that changes the list
+
+    def _checked_groups(self) -> list[dict[str, Any]]:
+        """Return the hyper-parameters of each group as plain numbers."""
+        return [self._checked(group, index) for index, group in enumerate(self._sound_groups())]
 
     def _check_together(self, group: Mapping[str, Any], where: str) -> None:
         """Raise where hyper-parameters, each right by itself, do not go together."""
@@ -58,7 +89,7 @@ class GroupedOptimizer(Optimizer):
         """Raise where a parameter, right by itself, is none for this optimizer."""
 
     def _group_adder(self, param_group: Mapping[str, Any]) -> Callable[[], None]:
-        index = len(self.param_groups)
+        index = len(self._sound_groups())
         where = group_prefix(self._owner, index)
         if not isinstance(param_group, Mapping) or "params" not in param_group:
             raise TypeError(f"{where}a parameter group is {describe(param_group)}; expected a dict with 'params'.")
@@ -98,7 +129,11 @@ class GroupedOptimizer(Optimizer):
 
     def _read_groups(self, state_dict: Mapping[str, Any], problems: list[str]) -> list[Group]:
         """Return the groups of a saved state, with checked hyper-parameters, and list what does not fit."""
-        return read_groups(state_dict, self.param_groups, self._checked, problems)
+        foreign = _HYPER_PARAMETERS - self._checks.keys()
+        counts = [len(self._parameters.positions(index)) for index in range(self._parameters.group_count)]
+        with listed(problems):
+            return read_groups(state_dict, self._sound_groups(), self._checked, counts, foreign, problems)
+        return []
 
     def _take_groups(self, groups: Iterable[Group]) -> None:
         for group, saved in zip(self.param_groups, groups, strict=True):

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from ravine._arrays import describe, place
 from ravine._hyper import whole
+from ravine._saved import is_list, noted, within
 from ravine.optim._grouped_optimizer import GroupedOptimizer
-from ravine.optim._loading import noted
 from ravine.optim.optimizer import Optimizer
 from ravine.optim.schedule_free import ScheduleFree
 
@@ -82,18 +82,21 @@ class SavedStages(NamedTuple):
 def read_stages(state_dict: Mapping[str, Any], optimizers: Sequence[Optimizer], problems: list[str]) -> SavedStages:
     """Return what has been saved, and list what does not fit these optimizers, which stay as they are."""
     names = ("stage", "steps", "stage_steps", "optimizers")
-    if not isinstance(state_dict, Mapping) or not set(names) <= set(state_dict):
+    if not isinstance(state_dict, Mapping) or not set(names) <= state_dict.keys():
         problems.append(f"it is not a dict with {', '.join(map(repr, names))}")
         return SavedStages()
     stage, steps, stage_steps = (noted(whole, name, state_dict[name], problems) for name in names[:3])
-    saved = list(state_dict["optimizers"])
+    problems += [f"unknown {key!r}" for key in state_dict if key not in names]
+    saved = state_dict["optimizers"]
+    if not is_list(saved):
+        problems.append(f"optimizers is {describe(saved)}; expected a list of {len(optimizers)} states")
+        return SavedStages()
     if len(saved) != len(optimizers):
         problems.append(f"it has {len(saved)} optimizers; expected {len(optimizers)}")
     elif stage >= len(saved):
         problems.append(f"stage={stage}; expected one of 0 to {len(saved) - 1}")
-    restores = []
-    for i, (optimizer, state) in enumerate(zip(optimizers, saved, strict=False)):
-        found: list[str] = []
-        restores.append(optimizer._loader(state, found))
-        problems += [f"optimizers[{i}] ({optimizer._owner}): {problem}" for problem in found]
+    restores = [
+        within(f"optimizers[{i}] ({optimizer._owner})", optimizer._loader, state, problems)
+        for i, (optimizer, state) in enumerate(zip(optimizers, saved, strict=False))
+    ]
     return SavedStages(stage, steps, stage_steps, tuple(restores))

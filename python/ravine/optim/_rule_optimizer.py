@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ravine import _core
-from ravine._hyper import Numbers, Range
+from ravine._hyper import Numbers, Range, shown
 from ravine.optim._grouped_optimizer import GroupedOptimizer
 from ravine.optim._loading import Layout, SavedState, read_state
 from ravine.optim._parameters import Record
@@ -135,15 +135,7 @@ class RuleOptimizer(GroupedOptimizer):
 
     def _set_groups(self, plan: _core.Plan) -> None:
         """Check the hyper-parameters of each group and give them to the plan, and the rule where they changed that."""
-        for index in range(len(self._bound)):
-            # Asked for each time: checking a group may run code of users.
-            if len(self.param_groups) != len(self._bound):
-                raise ValueError(
-                    f"{self._owner}: param_groups has {len(self.param_groups)} groups, the optimizer "
-                    f"{len(self._bound)}. Add one with add_param_group(); none can be taken out."
-                )
-            group = self.param_groups[index]
-            hyper = self._checked(group, index)
+        for index, hyper in enumerate(self._checked_groups()):
             rule = self._rule(hyper)
             plan.set_group(index, self._binding(rule), hyper)
             if rule.name == self._bound[index]:
@@ -230,10 +222,10 @@ class RuleOptimizer(GroupedOptimizer):
         """Return the saved state of each parameter, and list what does not fit."""
         keys = [(key, group) for group in groups for key in group["params"]]
         states = [
-            read_state(self._owner, record, dict(saved.pop(key, {})), self._layout(record, group), problems)
+            read_state(self._owner, record, saved.pop(key, {}), self._layout(record, group), problems)
             for record, (key, group) in zip(self._records, keys, strict=True)
         ]
-        problems += [f"it has a state for parameter {key!r}, which is in no group" for key in saved]
+        problems += [f"it has a state for parameter {shown(key)}, which is in no group" for key in saved]
         if any(_SCHEMAS[rule]["sums_over_group"] for rule in self._rules):
             for index in range(len(groups)):
                 positions = self._parameters.positions(index)

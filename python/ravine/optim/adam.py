@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine._hyper import Range, flag, non_negative, pair_of_betas
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
+
+# Not a choice of AdamW: with the L2 penalty it is Adam.
+_DECOUPLED = Range("True, or Adam instead of AdamW", low=1, high=1, kind="flag", outside="")
 
 
 class Adam(RuleOptimizer):
@@ -101,6 +104,8 @@ class AdamW(Adam):
 
     State: as of `Adam`.
     """
+
+    _checks = {**Adam._checks, "decoupled_weight_decay": _DECOUPLED}
 
     def __init__(
         self,

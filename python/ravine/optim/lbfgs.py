@@ -154,7 +154,7 @@ class LBFGS(GroupedOptimizer):
                 "closure, since loss and gradients are needed at several places. Call step(closure) with a function "
                 "that computes them and returns the loss, or (loss, grads)."
             )
-        hyper = self._checked(self.param_groups[0], 0)
+        (hyper,) = self._checked_groups()
         space = self._space = self._space or Space(self._owner, self._records)
         space.check_arrays()
         self._parameters.check_data()

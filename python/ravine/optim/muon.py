@@ -114,18 +114,19 @@ class Muon(RuleOptimizer):
 
     def _transform(self, positions: Sequence[int]) -> None:
         """Make the directions of these parameters orthogonal."""
+        groups = self._checked_groups()
         for i in positions:
-            _make_orthogonal(self._scratch[i]["direction"], self.param_groups[self._records[i].group])
+            _make_orthogonal(self._scratch[i]["direction"], groups[self._records[i].group])
 
 
 def _make_orthogonal(u: Array, group: Mapping[str, Any]) -> None:
     """Replace a direction by the scaled result of the iteration."""
     rows, columns = u.shape
+    if u.size == 0:
+        return
     scale = math.sqrt(max(1.0, rows / columns))
     if group["adjust_lr_fn"] == "match_rms_adamw":
         scale = 0.2 * math.sqrt(max(rows, columns))
-    if u.size == 0:
-        return
     x = u if rows <= columns else u.T
     x /= max(np.linalg.norm(u), group["eps"])
     steps = group["ns_steps"]

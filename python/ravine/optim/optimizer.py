@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
 from ravine._hyper import Check
+from ravine._saved import checked
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
 
@@ -281,17 +282,7 @@ class Optimizer:
                 the optimizer is as it was.
             RuntimeError: this optimizer is in the middle of a step.
         """
-        self._alone("load_state_dict", lambda: self._restorer(state_dict))
-
-    def _restorer(self, state_dict: Mapping[str, Any]) -> Callable[[], None]:
-        problems: list[str] = []
-        restore = self._loader(state_dict, problems)
-        if problems:
-            raise ValueError(
-                f"{self._owner}.load_state_dict: the saved state does not fit this optimizer, which is unchanged:\n  "
-                + "\n  ".join(problems)
-            )
-        return restore
+        self._alone("load_state_dict", lambda: checked(self._owner, "optimizer", self._loader, state_dict))
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Do as `_checked_state`, between the hooks."""

@@ -48,8 +48,9 @@ class ScheduleFree(RuleOptimizer):
         given = [(record.pinned, record.group, np.zeros((), np.int64)) for record in self._records]
         plan = _core.Plan(self._owner, given, turned)
         targets: list[Any] = [None] * len(self._records)
-        for index, group in enumerate(self.param_groups):
-            beta = self._beta(self._checked(group, index))
+        groups = self._checked_groups()
+        for index, group in enumerate(groups):
+            beta = self._beta(group)
             weight = 1 - beta if train else 1 - 1 / beta
             plan.set_group(index, _core.Binding(self._owner, "lerp", "none", {"weight": weight}, {}, ()), {})
             for i in self._parameters.positions(index):
@@ -66,12 +67,16 @@ class ScheduleFree(RuleOptimizer):
         return turn
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
-        for index, group in enumerate(self.param_groups):
-            if not group["train_mode"]:
-                raise RuntimeError(
-                    f"{group_prefix(self._owner, index)}step() after eval(): the parameters are the average. "
-                    "Call train() first, and take the gradients after it."
-                )
+        try:
+            evaluating = [index for index, group in enumerate(self.param_groups) if not group["train_mode"]]
+        except (KeyError, TypeError):
+            evaluating = [0]
+        if evaluating:
+            self._checked_groups()
+            raise RuntimeError(
+                f"{group_prefix(self._owner, evaluating[0])}step() after eval(): the parameters are the average. "
+                "Call train() first, and take the gradients after it."
+            )
         return super()._step(grads, closure)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from ravine._hyper import at_least, each, non_negative, one_of
+from ravine._hyper import MOST, at_least, each, non_negative, one_of
 from ravine.optim.lr_scheduler._factor import FactorLR
 from ravine.optim.optimizer import Optimizer
 
@@ -71,8 +71,8 @@ class SWALR(FactorLR):
 
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ... or between; nothing changes."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         factor = self._factor(t)
         rest = 1 - factor
         return [base * factor + swa_lr * rest for base, swa_lr in zip(self.base_lrs, self.swa_lrs, strict=True)]

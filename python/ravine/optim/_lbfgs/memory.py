@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ravine._arrays import as_scalar
-from ravine._hyper import whole
+from ravine._arrays import as_array, describe
+from ravine._hyper import Check, as_float, each, shown, whole
+from ravine._saved import is_list, noted, of_scalar
 from ravine.optim._lbfgs.history import Pair
 from ravine.optim._lbfgs.space import Space
 
@@ -59,43 +60,43 @@ def read_memory(owner: str, saved: Mapping[Any, Any], keys: Sequence[Any], space
         space: of the parameters.
         problems: what does not fit is added to it.
     """
-    others = [key for key, entry in saved.items() if key != keys[0] and entry]
-    problems += [f"it has a state for parameter {key!r}; LBFGS keeps all under {keys[0]!r}" for key in others]
-    entry = dict(saved.get(keys[0], {}))
-    entry.pop("al", None)  # torch's workspace for the recursion
+    others = [key for key, entry in saved.items() if key != keys[0] and entry is not None]
+    problems += [f"it has a state for parameter {shown(key)}; LBFGS keeps all under {shown(keys[0])}" for key in others]
+    given = saved.get(keys[0], {})
+    if not isinstance(given, Mapping):
+        problems.append(f"state is {describe(given)}; expected a dict")
+        return Memory()
+    entry = {name: value for name, value in given.items() if name != "al"}  # torch's workspace for the recursion
     if not entry:
         return Memory()
-    n_iter, evals = (_read(entry, name, _whole, problems) for name in ("n_iter", "func_evals"))
-    if problems or n_iter == 0:
-        return Memory(n_iter, evals)
-    d, previous = (_read(entry, name, space.copy_of, problems) for name in ("d", "prev_flat_grad"))
-    ys, ss = (_read(entry, name, space.copies_of, problems) for name in ("old_dirs", "old_stps"))
-    rhos = _read(entry, "ro", lambda values: [_float(value) for value in values], problems)
-    t, scale, loss = (_read(entry, name, _float, problems) for name in ("t", "H_diag", "prev_loss"))
-    problems += [f"{owner} keeps no state {name!r}" for name in entry]
-    if not problems and not len(ys) == len(ss) == len(rhos):
-        problems.append(f"state 'old_dirs', 'old_stps' and 'ro' have {len(ys)}, {len(ss)} and {len(rhos)} entries")
+    checks: dict[str, Check] = dict.fromkeys(("n_iter", "func_evals"), of_scalar(whole))
+    moved = "n_iter" not in entry or noted(checks["n_iter"], "state 'n_iter'", entry["n_iter"], []) > 0
+    if moved:
+        checks |= dict.fromkeys(("d", "prev_flat_grad"), space.copy_of)
+        checks |= dict.fromkeys(("old_dirs", "old_stps"), _rows(space.copy_of))
+        checks |= dict.fromkeys(("t", "H_diag", "prev_loss"), of_scalar(as_float)) | {"ro": _rows(of_scalar(as_float))}
+    problems += [f"state {name!r} is missing" for name in checks if name not in entry]
+    problems += [f"{owner} keeps no state {name!r}" for name in entry if name not in checks]
+    values = {
+        name: noted(check, f"state {name!r}", entry[name], problems) for name, check in checks.items() if name in entry
+    }
     if problems:
         return Memory()
-    pairs = tuple(Pair(y, s, rho) for y, s, rho in zip(ys, ss, rhos, strict=True))
-    return Memory(n_iter, evals, d, t, pairs, scale, previous, loss)
+    if not moved:
+        return Memory(values["n_iter"], values["func_evals"])
+    ys, ss, rhos = (values.pop(name) for name in ("old_dirs", "old_stps", "ro"))
+    if not len(ys) == len(ss) == len(rhos):
+        problems.append(f"state 'old_dirs', 'old_stps' and 'ro' have {len(ys)}, {len(ss)} and {len(rhos)} entries")
+        return Memory()
+    return Memory(pairs=tuple(map(Pair, ys, ss, rhos)), **values)
 
 
-def _float(value: Any) -> float:
-    return float(as_scalar(value))
+def _rows(check: Check) -> Check:
+    """Return the check of a list, or an array, of which each entry passes a check."""
 
+    def check_rows(where: str, values: Any) -> list[Any]:
+        array = None if is_list(values) else as_array(values)
+        rows: list[Any] = each(check)(where, values if array is None or array.ndim == 0 else list(array))
+        return rows
 
-def _whole(value: Any) -> int:
-    return int(whole("value", as_scalar(value)))
-
-
-def _read(entry: dict[str, Any], name: str, convert: Callable[[Any], Any], problems: list[str]) -> Any:
-    """Take an entry of a saved state and convert it, or say what is wrong with it."""
-    if name not in entry:
-        problems.append(f"state {name!r} is missing")
-        return None
-    try:
-        return convert(entry.pop(name))
-    except (TypeError, ValueError) as error:
-        problems.append(f"state {name!r} {error}")
-        return None
+    return check_rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ravine._arrays import as_array, describe
+from ravine._arrays import describe
+from ravine._saved import of_array
 from ravine._sparse import SparseGrad, as_gradient
 from ravine.optim._parameters import Record
 
@@ -108,18 +109,10 @@ class Space:
         np.multiply(other, factor, out=self._work)
         vector -= self._work
 
-    def copy_of(self, value: object) -> Array:
-        """Return a copy of a saved vector, or raise an error that says what is wrong with it."""
-        array = as_array(value)
-        if array is None or array.shape != (self.size,) or array.dtype != self.dtype:
-            raise ValueError(
-                f"is {describe(value if array is None else array)}; expected {self.dtype}, shape ({self.size},)"
-            )
-        return np.array(array)
-
-    def copies_of(self, values: Iterable[object]) -> list[Array]:
-        """Return copies of several saved vectors."""
-        return [self.copy_of(value) for value in values]
+    def copy_of(self, where: str, value: object) -> Array:
+        """Return a copy of a saved vector, or raise an error that begins with `where`."""
+        vector: Array = of_array(self.dtype, (self.size,))(where, value).copy()
+        return vector
 
 
 def dot(a: Array, b: Array) -> float:

@@ -6,7 +6,17 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ravine.optim.lr_scheduler._saving import checked_state, groups_loader, saved_attributes, saved_groups
+from ravine._arrays import describe
+from ravine._hyper import MOST, shown
+from ravine._saved import checked
+from ravine.optim.lr_scheduler._saving import (
+    FITS,
+    checked_attributes,
+    checked_values,
+    saved_attributes,
+    saved_groups,
+    set_values,
+)
 from ravine.optim.lr_scheduler._standing import Standing
 from ravine.optim.lr_scheduler._target import enlist, handoff_of
 from ravine.optim.optimizer import Optimizer
@@ -45,10 +55,11 @@ class LRScheduler(Standing):
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._attach(optimizer)
-        if not isinstance(last_epoch, int) or last_epoch < -1:
+        if not isinstance(last_epoch, int) or not -1 <= last_epoch <= MOST:
             raise ValueError(
-                f"{self._where}last_epoch={last_epoch!r}; expected -1 to start anew, or a step to go on after."
+                f"{self._where}last_epoch={shown(last_epoch)}; expected -1 to start anew, or a step to go on after."
             )
+        self._check_together(self._where)
         for index, group in enumerate(optimizer.param_groups):
             if last_epoch >= 0 and "initial_lr" not in group:
                 raise ValueError(
@@ -155,15 +166,31 @@ class LRScheduler(Standing):
         Raises:
             ValueError: the saved state does not fit; nothing has changed.
         """
-        restore = self._loader(f"{type(self).__name__}.load_state_dict: ", state_dict)
-        restore_groups = groups_loader(self.optimizer, state_dict)
-        restore()
-        self._written.values = restore_groups()
-        self._written.stepped = self._t != 0
+        checked(type(self).__name__, "schedule", self._loader, state_dict)()
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        """Check a saved state; return what takes it over, but for the groups."""
-        attributes = checked_state(self, where, state)
+    def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Check a saved state and list what does not fit; return what takes it over."""
+        restore = self._own_loader(state_dict, problems)
+        values = {} if problems else checked_values(self, state_dict, problems)
+
+        def restore_with_groups() -> None:
+            restore()
+            self._written.values = values["lr"]
+            self._written.stepped = self._t != 0
+            set_values(self.optimizer, values)
+
+        return restore_with_groups
+
+    def _own_loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Do as `_loader`, but leave what the groups hold alone, as parts of other schedules do."""
+        if not isinstance(state_dict, Mapping):
+            problems.append(f"it is {describe(state_dict)}; expected a dict, {FITS}")
+            return lambda: None
+        return self._checked_state(state_dict, problems)
+
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Check what has been saved of the schedule by itself; return what takes it over."""
+        attributes = checked_attributes(self, state, problems)
 
         def restore() -> None:
             vars(self).update(attributes)

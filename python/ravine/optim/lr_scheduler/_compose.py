@@ -7,7 +7,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from ravine._hyper import at_least, increasing, one_of, positive_unit, unit
+from ravine._arrays import describe
+from ravine._hyper import MOST, at_least, increasing, one_of, positive_unit, shown, unit
+from ravine._saved import is_list, within
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import FactorLR, power
 from ravine.optim.lr_scheduler._recurrence import Recurrence
@@ -24,7 +26,7 @@ class Composite(LRScheduler):
     def _check_parts(self, schedulers: Any, optimizer: Any) -> None:
         """Keep the parts after making sure that they can be combined."""
         if not isinstance(schedulers, list | tuple) or not schedulers:
-            raise TypeError(f"{self._where}schedulers={schedulers!r}; expected a list of schedules.")
+            raise TypeError(f"{self._where}schedulers={shown(schedulers)}; expected a list of schedules.")
         for index, part in enumerate(schedulers):
             if not isinstance(part, LRScheduler):
                 raise TypeError(
@@ -78,6 +80,9 @@ class Composite(LRScheduler):
     def _cycles_momentum(self) -> bool:
         return any(part._cycles_momentum() for part in self._schedulers)
 
+    def _takes_fractions(self) -> bool:
+        return all(part._takes_fractions() for part in self._schedulers)
+
     def _needs_metrics(self) -> bool:
         return any(part._needs_metrics() for part in self._schedulers)
 
@@ -85,18 +90,21 @@ class Composite(LRScheduler):
         """Return what a later `load_state_dict` needs, the states of the parts included."""
         return {**super().state_dict(), "schedulers": [part.state_dict() for part in self._schedulers]}
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        saved = state.get("schedulers", ())
-        if len(saved) != len(self._schedulers):
-            raise ValueError(f"{where}schedulers holds {len(saved)} states; expected {len(self._schedulers)}.")
-        loaders = [
-            part._loader(f"{where}schedulers[{i}]: ", part_state)
-            for i, (part, part_state) in enumerate(zip(self._schedulers, saved, strict=True))
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        saved = state.get("schedulers")
+        if not is_list(saved) or len(saved) != len(self._schedulers):
+            came = f"has {len(saved)} states" if is_list(saved) else f"is {describe(saved)}"
+            problems.append(f"schedulers {came}; expected a list of {len(self._schedulers)} states")
+            saved = ()
+        restores = [
+            within(f"schedulers[{i}] ({type(part).__name__})", part._own_loader, part_state, problems)
+            for i, (part, part_state) in enumerate(zip(self._schedulers, saved, strict=False))
         ]
-        loaders.append(super()._loader(where, {name: value for name, value in state.items() if name != "schedulers"}))
+        own = {name: value for name, value in state.items() if name != "schedulers"}
+        restores.append(super()._checked_state(own, problems))
 
         def restore() -> None:
-            for restore_one in loaders:
+            for restore_one in restores:
                 restore_one()
 
         return restore
@@ -128,6 +136,8 @@ class SequentialLR(Composite):
     [0.1, 0.1, 0.1, 1.0, 0.5, 0.25]
     """
 
+    _checks = {"milestones": increasing}
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -138,20 +148,24 @@ class SequentialLR(Composite):
         self._attach(optimizer)
         self._check_parts(schedulers, optimizer)
         self.milestones = increasing(self._where + "milestones", milestones)
+        super().__init__(optimizer, last_epoch)
+
+    milestones: list[int]
+
+    def _check_together(self, where: str) -> None:
         if len(self.milestones) != len(self._schedulers) - 1:
             raise ValueError(
-                f"{self._where}{len(self._schedulers)} schedulers and {len(self.milestones)} milestones; expected one "
+                f"{where}{len(self._schedulers)} schedulers and {len(self.milestones)} milestones; expected one "
                 "milestone less than schedulers."
             )
-        super().__init__(optimizer, last_epoch)
 
     def _start(self) -> None:
         self._continue(0)
 
     def _part_at(self, t: float) -> tuple[LRScheduler, float]:
         """Return the schedule in charge at step t, and which step that is to it."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         index = bisect_right(self.milestones, t)
         return self._schedulers[index], t - self.milestones[index - 1] if index else t
 
@@ -182,13 +196,6 @@ class SequentialLR(Composite):
     def _arrive(self, t: float, lrs: list[float]) -> None:
         part, local = self._part_at(t)
         part._stand_at(local, lrs)
-
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        if "milestones" in state:
-            milestones = increasing(where + "milestones", state["milestones"])
-            if len(milestones) != len(self._schedulers) - 1:
-                raise ValueError(f"{where}milestones={milestones}; expected {len(self._schedulers) - 1} of them.")
-        return super()._loader(where, state)
 
 
 class ChainedScheduler(Composite):
@@ -238,18 +245,27 @@ class ChainedScheduler(Composite):
 
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ...; nothing changes."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         if self._is_product:
             factor = 1.0
             for part, offset in zip(self._factors, self._offsets, strict=True):
                 factor *= part._factor(t + offset)
             return [base * factor for base in self.base_lrs]
         if t != int(t):
-            raise self._refuse_step(t, "a whole number, 0 or more")
+            self._check_step(t, whole=True)
         if t > 0 and self._needs_metrics():
             raise self._refuse_without_metrics(t)
         return self._recurrence.at(int(t))
+
+    def _takes_fractions(self) -> bool:
+        return self._is_product
+
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        restore = super()._checked_state(state, problems)
+        if not problems and any(part["last_epoch"] < state["last_epoch"] for part in state["schedulers"]):
+            problems.append(f"one of schedulers stands at an earlier step than last_epoch={state['last_epoch']}")
+        return restore
 
     def _first(self) -> list[float]:
         return self._through(self.base_lrs, None, 0, None)
@@ -333,9 +349,11 @@ class WarmupLR(Composite):
         self._check_parts([schedule], None)
         self._after = schedule
         self._configure(self.optimizer, warmup_steps=warmup_steps, start_factor=start_factor, strategy=strategy)
-        if self.strategy == "exponential":
-            positive_unit(self._where + "start_factor", start_factor)
         super().__init__(self.optimizer, last_epoch)
+
+    def _check_together(self, where: str) -> None:
+        if self.strategy == "exponential":
+            positive_unit(where + "start_factor", self.start_factor)
 
     warmup_steps: int
     start_factor: float
@@ -349,8 +367,8 @@ class WarmupLR(Composite):
         self._set(0, closed, self._merged(now, self._after.lr_at(0), closed, [lr * ramp for lr in now]))
 
     def _ramp(self, t: float) -> float:
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         if t >= self.warmup_steps:
             return 1.0
         if self.strategy == "exponential":

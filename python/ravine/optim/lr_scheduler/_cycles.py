@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from ravine._hyper import Check, at_least, each, flag, non_negative, one_of, optional, positive, unit
+from ravine._hyper import MOST, at_least, each, flag, non_negative, one_of, optional, positive, unit
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import power
-from ravine.optim.lr_scheduler._functions import check_callable, loader_with_callables, saved_callable
-from ravine.optim.lr_scheduler._momentum import momentum_key, set_momentum
+from ravine.optim.lr_scheduler._functions import check_callable, saved_callable, with_callables
+from ravine.optim.lr_scheduler._momentum import momentum_check, momentum_key, set_momentum
 from ravine.optim.lr_scheduler._target import stages
 from ravine.optim.optimizer import Optimizer
 
@@ -21,6 +21,7 @@ class MomentumCycle(LRScheduler):
     _brings_bases = True
 
     cycle_momentum: bool
+    max_lrs: list[float]
     base_momentums: list[float]
     max_momentums: list[float]
 
@@ -30,32 +31,29 @@ class MomentumCycle(LRScheduler):
             self.base_momentums, self.max_momentums = [], []
             return
         for stage in stages(self.optimizer):
-            key = momentum_key(stage)
-            if key is None:
+            if momentum_key(stage) is None:
                 raise ValueError(
                     f"{self._where}cycle_momentum=True, but the optimizer has neither momentum nor betas; "
                     "pass cycle_momentum=False."
                 )
-            check = self._momentum_check(stage, key)
+            check = momentum_check(stage)
             self.base_momentums = self._for_each_group("base_momentum", base, check)
             self.max_momentums = self._for_each_group("max_momentum", greatest, check)
-
-    @staticmethod
-    def _momentum_check(optimizer: Optimizer, key: str) -> Check:
-        """Return the optimizer's own check of its momentum."""
-        check = optimizer._checks[key]
-        if key == "momentum":
-            return check
-        others = optimizer.defaults["betas"][1:]
-        return lambda where, value: check(where, (value, *others))[0]
 
     def _cycles_momentum(self) -> bool:
         return self.cycle_momentum
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        if state.get("cycle_momentum") and momentum_key(self.optimizer) is None:
-            raise ValueError(f"{where}cycle_momentum is True, but this optimizer has neither momentum nor betas.")
-        return super()._loader(where, state)
+    def _check_together(self, where: str) -> None:
+        if not self.cycle_momentum:
+            return
+        for name in ("base_momentums", "max_momentums"):
+            values = getattr(self, name)
+            if len(values) != len(self.max_lrs):
+                raise ValueError(f"{where}{name} has {len(values)} values for {len(self.max_lrs)} parameter groups")
+            for stage in stages(self.optimizer):
+                if momentum_key(stage) is None:
+                    raise ValueError(f"{where}cycle_momentum=True, but the optimizer has neither momentum nor betas")
+                each(momentum_check(stage))(where + name, values)
 
     def _arrive(self, t: float, lrs: list[float]) -> None:
         if self.cycle_momentum:
@@ -103,9 +101,11 @@ class CyclicLR(MomentumCycle):
         "gamma": non_negative,
         "scale_mode": one_of("cycle", "iterations"),
         "cycle_momentum": flag,
+        "base_momentums": each(non_negative),
+        "max_momentums": each(non_negative),
         "max_lrs": each(non_negative),
     }
-    _per_group = ("max_lrs", "base_momentums", "max_momentums")
+    _per_group = ("max_lrs",)
 
     def __init__(
         self,
@@ -156,8 +156,8 @@ class CyclicLR(MomentumCycle):
         return self._last_height
 
     def _height_at(self, t: float) -> float:
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         length = self.step_size_up + self.step_size_down
         cycle, passed = divmod(t, length)
         height = passed / self.step_size_up if passed <= self.step_size_up else (length - passed) / self.step_size_down
@@ -185,8 +185,8 @@ class CyclicLR(MomentumCycle):
         """Return what a later `load_state_dict` needs, the attributes of a callable object included."""
         return {**super().state_dict(), "scale_fn": [saved_callable(f) for f in self._functions()]}
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        return loader_with_callables(super()._loader, where, state, "scale_fn", self._functions())
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        return with_callables(super()._checked_state, state, "scale_fn", self._functions(), problems)
 
     def _functions(self) -> list[Callable[..., float]]:
         return [] if self._scale_fn is None else [self._scale_fn]
@@ -240,11 +240,13 @@ class OneCycleLR(MomentumCycle):
         "pct_start": unit,
         "anneal_strategy": one_of("cos", "linear"),
         "cycle_momentum": flag,
+        "base_momentums": each(non_negative),
+        "max_momentums": each(non_negative),
         "three_phase": flag,
         "max_lrs": each(non_negative),
         "min_lrs": each(non_negative),
     }
-    _per_group = ("max_lrs", "min_lrs", "base_momentums", "max_momentums")
+    _per_group = ("max_lrs", "min_lrs")
 
     def __init__(
         self,
@@ -312,8 +314,8 @@ class OneCycleLR(MomentumCycle):
 
     def _find_phase(self, t: float) -> None:
         """Find which phase step t is in, and how much of it is still to go, of 1."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         at = min(t, self.total_steps - 1)
         for phase in self._phases:
             if at <= phase[1]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
-from ravine._hyper import at_least, each, flag, non_negative, positive, positive_unit, unit
+from ravine._hyper import MOST, at_least, each, flag, non_negative, positive, positive_unit, unit
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import FactorLR, power
 from ravine.optim.optimizer import Optimizer
@@ -71,6 +72,10 @@ class MultiStepLR(FactorLR):
         self._configure(optimizer, milestones=given, gamma=gamma)
         self.milestones.sort()
         super().__init__(optimizer, last_epoch)
+
+    def _check_together(self, where: str) -> None:
+        if any(later < earlier for earlier, later in pairwise(self.milestones)):
+            raise ValueError(f"{where}milestones={self.milestones}; expected them in order.")
 
     milestones: list[int]
     gamma: float
@@ -323,8 +328,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ... or between; nothing changes."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         start, length = self._cycle_of(t)
         factor = (1 + math.cos(math.pi * (t - start) / length)) / 2
         rest = self.eta_min * (1 - factor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ravine._hyper import MOST
 from ravine.optim.lr_scheduler._base import LRScheduler
 
 
@@ -26,8 +27,8 @@ class FactorLR(LRScheduler):
 
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ... or between; nothing changes."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         factor = self._factor(t)
         if self._floor is None:
             return [base * factor for base in self.base_lrs]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ravine._hyper import Check, is_number
+from ravine._hyper import MOST, Check, is_number, shown
 from ravine.optim.lr_scheduler._target import KeyView, check_stages
 from ravine.optim.optimizer import Optimizer
 
@@ -58,6 +58,10 @@ class Formula:
         """Whether `lr_at(t)` can be known in advance."""
         return True
 
+    def _takes_fractions(self) -> bool:
+        """Whether there is something between two steps."""
+        return True
+
     def _needs_metrics(self) -> bool:
         """Whether it has to be told how the training goes."""
         return False
@@ -96,17 +100,28 @@ class Formula:
             )
         return [check(f"{self._where}{name}[{i}]", item) for i, item in enumerate(value)]
 
-    def _checked_epoch(self, epoch: float) -> float:
-        if not is_number(epoch):
-            raise TypeError(f"{self._where}epoch={epoch!r} is a {type(epoch).__name__}; expected a number, 0 or more.")
-        if not 0 <= epoch < math.inf:
-            raise ValueError(f"{self._where}epoch={epoch!r}; expected a finite number, 0 or more.")
-        return int(epoch) if epoch == int(epoch) else float(epoch)
+    def _check_together(self, where: str) -> None:
+        """Raise where arguments, each right by itself, do not go together."""
 
-    def _refuse_step(self, t: float, expected: str = "a number, 0 or more") -> ValueError:
-        return ValueError(f"{self._where}t={t!r}; expected {expected}.")
+    def _checked_epoch(self, epoch: float) -> float:
+        return checked_step(self._where + "epoch", epoch)
+
+    def _check_step(self, t: Any, whole: bool = False) -> None:
+        """Raise where t is no step."""
+        if checked_step(self._where + "t", t) != math.floor(t) and whole:
+            raise ValueError(f"{self._where}t={t!r}; expected a whole number, 0 or more.")
 
     def _refuse_without_metrics(self, t: float) -> ValueError:
         return ValueError(
             f"{self._where}the learning rate at t={t!r} depends on the metrics until then; lr_at knows that of t=0."
         )
+
+
+def checked_step(where: str, value: Any) -> float:
+    """A step to stand at: a number, 0 or more."""
+    if not is_number(value):
+        raise TypeError(f"{where}={shown(value)} is a {type(value).__name__}; expected a number, 0 or more.")
+    if not 0 <= value <= MOST:
+        limit = ", up to 2^53" if value > MOST else ""
+        raise ValueError(f"{where}={shown(value)}; expected a finite number, 0 or more{limit}.")
+    return int(value) if value == int(value) else float(value)

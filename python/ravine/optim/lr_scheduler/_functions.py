@@ -5,8 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from ravine._arrays import describe
+from ravine._hyper import MOST
+from ravine._saved import Loader, Restore, is_list, noted
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._recurrence import Recurrence
 from ravine.optim.optimizer import Optimizer
@@ -34,8 +38,8 @@ class _OfFunctions(LRScheduler):
         """Return what a later `load_state_dict` needs, the attributes of callable objects included."""
         return {**super().state_dict(), "lr_lambdas": [saved_callable(f) for f in self._lr_lambdas]}
 
-    def _loader(self, where: str, state: Mapping[str, Any]) -> Callable[[], None]:
-        return loader_with_callables(super()._loader, where, state, "lr_lambdas", self._lr_lambdas)
+    def _checked_state(self, state: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        return with_callables(super()._checked_state, state, "lr_lambdas", self._lr_lambdas, problems)
 
 
 class LambdaLR(_OfFunctions):
@@ -65,8 +69,8 @@ class LambdaLR(_OfFunctions):
 
     def lr_at(self, t: float) -> list[float]:
         """Return initial_lr f(t) for each group; nothing changes."""
-        if not 0 <= t < math.inf:
-            raise self._refuse_step(t)
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t)
         return [float(base * function(t)) for base, function in zip(self.base_lrs, self._lr_lambdas, strict=True)]
 
 
@@ -105,9 +109,12 @@ class MultiplicativeLR(_OfFunctions):
 
     def lr_at(self, t: float) -> list[float]:
         """Return initial_lr f(1) ... f(t) for each group; nothing changes."""
-        if not 0 <= t < math.inf or t != int(t):
-            raise self._refuse_step(t, "a whole number, 0 or more")
+        if type(t) is not int or not 0 <= t <= MOST:
+            self._check_step(t, whole=True)
         return self._product.at(int(t))
+
+    def _takes_fractions(self) -> bool:
+        return False
 
     def _first(self) -> list[float]:
         return list(self.base_lrs)
@@ -140,29 +147,37 @@ def saved_callable(function: Callable[..., float]) -> dict[str, Any] | None:
     return None if plain else copy.deepcopy(vars(function))
 
 
-def loader_with_callables(
-    loader: Callable[[str, Mapping[str, Any]], Callable[[], None]],
-    where: str,
-    state: Mapping[str, Any],
-    name: str,
-    functions: Sequence[Callable[..., float]],
-) -> Callable[[], None]:
-    """Return what takes over a saved state and the attributes of callable objects in it."""
+def with_callables(
+    loader: Loader, state: Mapping[str, Any], name: str, functions: Sequence[Callable[..., float]], problems: list[str]
+) -> Restore:
+    """Return what takes over a saved state and, under a name in it, the attributes of callable objects."""
     saved = state.get(name, [None] * len(functions))
-    if len(saved) != len(functions):
-        raise ValueError(f"{where}{name}: expected {len(functions)} functions, got {len(saved)}.")
-    for function, attributes in zip(functions, saved, strict=True):
-        if attributes is not None and saved_callable(function) is None:
-            raise ValueError(
-                f"{where}{name} holds the attributes {list(attributes)} of an object, but this schedule was "
-                "constructed with a plain function; construct it with an object of the same class."
-            )
-    restore = loader(where, {key: value for key, value in state.items() if key != name})
+    if not is_list(saved) or len(saved) != len(functions):
+        came = f"has {len(saved)} entries" if is_list(saved) else f"is {describe(saved)}"
+        problems.append(f"{name} {came}; expected a list of {len(functions)}, one for each function")
+        saved = ()
+    attributes = [
+        (function, noted(partial(_attributes_of, function), f"{name}[{i}]", entry, problems))
+        for i, (function, entry) in enumerate(zip(functions, saved, strict=False))
+        if entry is not None
+    ]
+    restore = loader({key: value for key, value in state.items() if key != name}, problems)
 
     def restore_all() -> None:
-        for function, attributes in zip(functions, saved, strict=True):
-            if attributes is not None:
-                vars(function).update(copy.deepcopy(attributes))
+        for function, values in attributes:
+            vars(function).update(values)
         restore()
 
     return restore_all
+
+
+def _attributes_of(function: Callable[..., float], where: str, attributes: Any) -> dict[str, Any]:
+    """Return a copy of the saved attributes of a callable object."""
+    if saved_callable(function) is None:
+        raise ValueError(
+            f"{where} holds the attributes of an object, but this schedule was constructed with a plain function; "
+            "construct it with an object of the same class"
+        )
+    if not isinstance(attributes, Mapping) or not all(isinstance(key, str) for key in attributes):
+        raise TypeError(f"{where} is {describe(attributes)}; expected a dict of the attributes of an object")
+    return copy.deepcopy(dict(attributes))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ravine._arrays import describe
+from ravine._hyper import shown
+from ravine._saved import checked, within
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._target import KeyView
 from ravine.optim.optimizer import Optimizer
@@ -54,6 +57,11 @@ class HyperparameterScheduler:
         **arguments: Any,
     ) -> None:
         view = KeyView("HyperparameterScheduler", optimizer, key)
+        if not callable(schedule):
+            raise TypeError(
+                f"HyperparameterScheduler: schedule={shown(schedule)}; expected the class of a schedule, or a function "
+                "that constructs one."
+            )
         made = schedule(view, **arguments)
         if not isinstance(made, LRScheduler) or vars(made)["optimizer"] is not view:
             raise TypeError(
@@ -91,9 +99,14 @@ class HyperparameterScheduler:
         Raises:
             ValueError: the saved state does not fit; nothing has changed.
         """
-        if state_dict.get("name") != self.name or "schedule" not in state_dict:
-            raise ValueError(
-                f"HyperparameterScheduler.load_state_dict: a schedule of {state_dict.get('name')!r} was saved; "
-                f"expected one of {self.name!r}."
-            )
-        self.schedule.load_state_dict(state_dict["schedule"])
+        checked("HyperparameterScheduler", "schedule", self._loader, state_dict)()
+
+    def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        """Check a saved state and list what does not fit; return what takes it over."""
+        if not isinstance(state_dict, Mapping) or set(state_dict) != {"name", "schedule"}:
+            problems.append(f"it is {describe(state_dict)}; expected a dict of 'name' and 'schedule'")
+            return lambda: None
+        name = state_dict["name"]
+        if not isinstance(name, str) or name != self.name:
+            problems.append(f"a schedule of {shown(name)} was saved; expected one of {self.name!r}")
+        return within(type(self.schedule).__name__, self.schedule._loader, state_dict["schedule"], problems)

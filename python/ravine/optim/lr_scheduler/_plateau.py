@@ -7,11 +7,19 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ravine._arrays import as_scalar
-from ravine._hyper import at_least, decay_rate, each, non_negative, one_of, optional
+from ravine._hyper import as_float, at_least, decay_rate, each, non_negative, one_of, optional
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._target import initial_learning_rates, learning_rates
 from ravine.optim.lr_scheduler._written import current_written
 from ravine.optim.optimizer import Optimizer
+
+
+def _metric(where: str, value: Any) -> float:
+    """The best metric so far: a number; an infinite one before the first."""
+    metric = as_float(where, value)
+    if math.isnan(metric):
+        raise ValueError(f"{where}={value!r}; expected a number.")
+    return metric
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -64,6 +72,7 @@ class ReduceLROnPlateau(LRScheduler):
         "eps": non_negative,
         "default_min_lr": optional(non_negative),
         "min_lrs": each(non_negative),
+        "best": _metric,
         "num_bad_epochs": at_least(0),
         "cooldown_counter": at_least(0),
     }
@@ -93,6 +102,11 @@ class ReduceLROnPlateau(LRScheduler):
         self.min_lrs: list[float] = self._for_each_group("min_lr", min_lr, non_negative)
         self.default_min_lr = None if isinstance(min_lr, list | tuple) else self.min_lrs[0]
         super().__init__(optimizer)
+
+    def _check_together(self, where: str) -> None:
+        least, most = len(vars(self).get("base_lrs", ())), len(self.optimizer.param_groups)
+        if self.default_min_lr is None and not least <= len(self.min_lrs) <= most:
+            raise ValueError(f"{where}min_lrs has {len(self.min_lrs)} values for {most} parameter groups")
 
     def _start(self) -> None:
         self._last_lr = learning_rates(self.optimizer)
@@ -143,6 +157,7 @@ class ReduceLROnPlateau(LRScheduler):
             ValueError: t is another step; its learning rate depends on the metrics.
         """
         if t != 0:
+            self._check_step(t)
             raise self._refuse_without_metrics(t)
         return list(self.base_lrs)
 

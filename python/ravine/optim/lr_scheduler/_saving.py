@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ravine.optim.lr_scheduler._momentum import get_momentum, set_momentum
+from ravine._hyper import each, finite, optional
+from ravine._saved import listed, noted
+from ravine.optim.lr_scheduler._formula import checked_step
+from ravine.optim.lr_scheduler._momentum import get_momentum, momentum_check, momentum_key, set_momentum
 from ravine.optim.lr_scheduler._standing import Standing
+from ravine.optim.lr_scheduler._target import check_of_lr
 from ravine.optim.optimizer import Optimizer
+
+FITS = "load what state_dict() of the same schedule returned"
 
 # Those of the groups' values that are saved with a schedule.
 _OF_GROUPS = ("lr", "initial_lr", "momentum")
@@ -36,48 +42,70 @@ def saved_groups(schedule: Standing) -> dict[str, Any]:
     return state
 
 
-def checked_state(schedule: Standing, where: str, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that a schedule takes over from a saved state.
-
-    Raises:
-        TypeError, ValueError: the state does not fit the schedule.
-    """
+def checked_attributes(schedule: Standing, state: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Return the attributes that a schedule takes over from a saved state, and list what does not fit."""
     own = saved_attributes(schedule)
-    groups = len(schedule.base_lrs)
-    fits = "load what state_dict() of the same schedule returned."
-    for name in ("last_epoch", "_last_lr", *own):
-        if name not in state:
-            raise ValueError(f"{where}{name!r} is missing; {fits}")
-    for name in state:
-        if not name.startswith("_") and name not in own and name not in ("last_epoch", *_OF_GROUPS):
-            raise ValueError(f"{where}unknown {name!r}; {fits}")
-    for name in ("base_lrs", "_last_lr", *_OF_GROUPS, *schedule._per_group):
-        if len(state.get(name) or schedule.base_lrs) != groups:
-            raise ValueError(f"{where}{name} has {len(state[name])} values; expected those of {groups} groups; {fits}")
-    standing = {
-        "_t": schedule._checked_epoch(state["last_epoch"]),
-        "_expected": None,
-        "_last_lr": [float(lr) for lr in state["_last_lr"]],
+    needed = ("last_epoch", "_last_lr", *own)
+    missing = [name for name in needed if name not in state]
+    unknown = [name for name in state if not (name in needed or name in _OF_GROUPS or str(name).startswith("_"))]
+    problems += [f"{name!r} is missing; {FITS}" for name in missing]
+    problems += [f"unknown {name!r}; {FITS}" for name in unknown]
+    checks = {"base_lrs": each(finite), **schedule._checks, "_last_lr": each(finite), "last_epoch": checked_step}
+    found = {
+        name: noted(checks.get(name, _copied), name, state[name], problems) for name in needed if name not in missing
     }
-    loaded = {name: copy.deepcopy(state[name]) for name in own}
-    loaded.update({name: check(where + name, loaded[name]) for name, check in schedule._checks.items()})
-    loaded["base_lrs"] = [float(lr) for lr in loaded["base_lrs"]]
-    return {**loaded, **standing}
+    for name in ("base_lrs", "_last_lr", *schedule._per_group):
+        if name in found:
+            _check_length(schedule, name, found[name], problems)
+    if "last_epoch" in found and found["last_epoch"] % 1 and not schedule._takes_fractions():
+        problems.append(f"last_epoch={found['last_epoch']}; expected a whole number")
+    if problems:
+        return {}
+    attributes = {**{name: found[name] for name in own}, "_last_lr": found["_last_lr"]}
+    attributes |= {"_t": found["last_epoch"], "_expected": None}
+    trial = object.__new__(type(schedule))
+    vars(trial).update({**vars(schedule), **attributes})
+    with listed(problems):
+        trial._check_together("")
+        trial._prepare()
+    return attributes
 
 
-def groups_loader(optimizer: Optimizer, state: Mapping[str, Any]) -> Callable[[], list[float]]:
-    """Return what gives an optimizer's groups the values in a saved state; it returns their learning rates."""
-    lrs = [float(lr) for lr in state.get("lr", state["_last_lr"])]
-    initial = [None if lr is None else float(lr) for lr in state.get("initial_lr", state["base_lrs"])]
-    momentum = state.get("momentum")
+def checked_values(schedule: Standing, state: Mapping[str, Any], problems: list[str]) -> dict[str, list[Any]]:
+    """Return what a saved state has of the groups' values, and list what does not fit."""
+    saved = {name: state[name] for name in _OF_GROUPS if name in state}
+    saved = {"lr": state["_last_lr"], "initial_lr": state["base_lrs"], **saved}
+    own = check_of_lr(schedule.optimizer)
+    checks = {"lr": each(own), "initial_lr": each(optional(own))}
+    if momentum_key(schedule.optimizer) is not None:
+        checks["momentum"] = each(momentum_check(schedule.optimizer))
+    values = {name: noted(checks[name], name, saved[name], problems) for name in saved if name in checks}
+    if "momentum" in saved.keys() - checks.keys():
+        problems.append("momentum is saved, but the optimizer has neither momentum nor betas")
+    for name, value in values.items():
+        _check_length(schedule, name, value, problems)
+    return values
 
-    def restore() -> list[float]:
-        for group, lr, first in zip(optimizer.param_groups, lrs, initial, strict=False):
-            group["lr"] = lr
-            if first is not None:
-                group["initial_lr"] = first
-        if momentum is not None:
-            set_momentum(optimizer, momentum)
-        return lrs
 
-    return restore
+def set_values(optimizer: Optimizer, values: Mapping[str, Sequence[Any]]) -> None:
+    """Give an optimizer's groups the values of a saved state."""
+    for group, lr, first in zip(optimizer.param_groups, values["lr"], values["initial_lr"]):  # noqa: B905
+        group["lr"] = lr
+        if first is not None:
+            group["initial_lr"] = first
+    if "momentum" in values:
+        set_momentum(optimizer, values["momentum"])
+
+
+def _check_length(schedule: Standing, name: str, values: Any, problems: list[str]) -> None:
+    groups = len(schedule.base_lrs)
+    if isinstance(values, list) and len(values) != groups:
+        problems.append(f"{name} has {len(values)} values; expected those of {groups} groups; {FITS}")
+
+
+def _copied(where: str, value: Any) -> Any:
+    """Return a copy of a value that has no check of its own."""
+    try:
+        return copy.deepcopy(value)
+    except Exception as error:
+        raise ValueError(f"{where} cannot be copied: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from ravine._hyper import is_number
+from ravine._hyper import Check, Numbers, Range, finite, is_number, shown
 from ravine.optim._followers import Follower
 from ravine.optim._handoff_stages import groups_differ
 from ravine.optim.handoff import Handoff
@@ -21,6 +21,16 @@ def initial_learning_rates(optimizer: Optimizer | KeyView) -> list[float]:
     """Return the initial learning rate of each group; the present one where no schedule has driven it yet."""
     now = learning_rates(optimizer)
     return [float(group.get("initial_lr", lr)) for group, lr in zip(optimizer.param_groups, now, strict=True)]
+
+
+def check_of_lr(optimizer: Optimizer | KeyView) -> Check:
+    """Return the optimizer's own check of what schedules set, or that of any number where it has none."""
+    if not isinstance(optimizer, KeyView):
+        return optimizer._checks.get("lr", finite)
+    check = optimizer.optimizer._checks.get(optimizer.key)
+    if isinstance(check, Numbers) and optimizer.position is not None:
+        check = list(check.ranges.values())[optimizer.position]
+    return check if isinstance(check, Range) else finite
 
 
 def handoff_of(optimizer: Optimizer | KeyView) -> Handoff | None:
@@ -69,9 +79,15 @@ class KeyView:
     def __init__(self, owner: str, optimizer: Optimizer, key: str | tuple[str, int]) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{owner}: optimizer is a {type(optimizer).__name__}; expected a ravine.optim optimizer.")
+        name, position = key if isinstance(key, tuple | list) and len(key) == 2 else (key, None)
+        if not isinstance(name, str) or not isinstance(position, int | None):
+            raise TypeError(
+                f"{owner}: key={shown(key)}; expected a key of the groups such as 'weight_decay', or a pair of key and "
+                "position such as ('betas', 0)."
+            )
         self.optimizer = optimizer
-        self.key = key if isinstance(key, str) else key[0]
-        self.position = None if isinstance(key, str) else key[1]
+        self.key = name
+        self.position = position
         self.name = self.key if self.position is None else f"{self.key}[{self.position}]"
         self.defaults = {"lr": None}  # of momentum and betas, which cyclical schedules move too, there are none
         self._views: list[GroupView] = []
@@ -83,11 +99,11 @@ class KeyView:
             value = group[self.key]
             if isinstance(value, tuple | list) and (self.position is None or not 0 <= self.position < len(value)):
                 pairs = " or ".join(f"({self.key!r}, {i})" for i in range(len(value)))
-                raise ValueError(f"{owner}: key={key!r}, but the value there is {value!r}; expected key={pairs}.")
+                raise ValueError(f"{owner}: key={key!r}, but the value there is {shown(value)}; expected key={pairs}.")
             if not is_number(value if self.position is None else value[self.position]):
                 raise ValueError(
-                    f"{owner}: key={key!r}, but param_groups[{index}][{self.key!r}] is {value!r}; expected the key of "
-                    "a number."
+                    f"{owner}: key={key!r}, but param_groups[{index}][{self.key!r}] is {shown(value)}; expected the "
+                    "key of a number."
                 )
 
     @property

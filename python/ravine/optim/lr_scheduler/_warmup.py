@@ -38,8 +38,13 @@ class WarmupCosineLR(WarmupFactorLR):
         self._configure(
             optimizer, warmup_steps=warmup_steps, total_steps=total_steps, num_cycles=num_cycles, eta_min=eta_min
         )
-        check_total(self._where, self.total_steps, self.warmup_steps)
         super().__init__(optimizer, last_epoch)
+
+    def _check_together(self, where: str) -> None:
+        if self.total_steps <= self.warmup_steps:
+            raise ValueError(
+                f"{where}total_steps={self.total_steps}; expected more than warmup_steps={self.warmup_steps}."
+            )
 
     total_steps: int
     num_cycles: float
@@ -279,9 +284,3 @@ class REXLR(FactorLR):
             return 0.0
         share = t / self.total_steps
         return (1 - share) / (1 - self.beta * share)
-
-
-def check_total(where: str, total_steps: int, warmup_steps: int) -> None:
-    """Make sure that the warm-up ends before the schedule does."""
-    if total_steps <= warmup_steps:
-        raise ValueError(f"{where}total_steps={total_steps}; expected more than warmup_steps={warmup_steps}.")
