@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing: python tests/fuzz/guided.py -max_total_time=300 [CORPUS]
 
 Needs atheris (pip install atheris). The bytes that libFuzzer mutates are the choices of a case; ravine's Python is
-instrumented. The compiled part guides too where it was built by clang with -fsanitize-coverage, see README.md.
+instrumented, the compiled part is not.
 A failure that is not known ends the run, and its bytes are kept: give the file's name to run it alone.
 """
 
