@@ -11,27 +11,41 @@ import numpy as np
 SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def as_array(value: object) -> np.ndarray[Any, Any] | None:
+def as_array(value: object, where: str = "") -> np.ndarray[Any, Any] | None:
     """Return `value` as a NumPy array over the same memory, or None where there is no such memory.
 
     Understands NumPy arrays, torch's CPU tensors, the array interface, the buffer protocol and DLPack (JAX arrays).
+
+    Raises:
+        TypeError: its memory cannot be seen. The message begins with `where`.
     """
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, np.generic):  # a NumPy scalar exposes the array interface of a temporary
         return None
+    try:
+        return _seen(value)
+    except (AttributeError, BufferError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        begin = f"{where}: " if where else ""
+        raise TypeError(f"{begin}cannot see the memory of {_kind(value)}: {error}") from error
+
+
+def _seen(value: Any) -> np.ndarray[Any, Any] | None:
+    array: np.ndarray[Any, Any]
     if is_tensor(value):
-        return _from_torch(value)
+        # torch then refuses to resize the tensor, which would free the memory. DLPack does not pin it, nor does it tell
+        # of negative and conjugate bits, by which torch postpones arithmetic.
+        array = value.detach().numpy()
+        return array
     if hasattr(value, "__array_interface__"):
         return np.asarray(value)
-    return _from_dlpack(value) if hasattr(value, "__dlpack__") else _from_buffer(value)
-
-
-def _from_buffer(value: Any) -> np.ndarray[Any, Any] | None:
+    if hasattr(value, "__dlpack__"):
+        return _from_dlpack(value)
     try:
-        return np.asarray(memoryview(value))
+        view = memoryview(value)
     except TypeError:
         return None
+    return np.asarray(view)
 
 
 def is_tensor(value: object) -> bool:
@@ -39,23 +53,8 @@ def is_tensor(value: object) -> bool:
     return hasattr(value, "is_neg") and hasattr(value, "detach") and hasattr(value, "numpy")
 
 
-def _from_torch(tensor: Any) -> np.ndarray[Any, Any]:
-    """Return a CPU tensor as an array. torch then refuses to resize the tensor, which would free the memory.
-
-    DLPack does not pin it, nor does it tell of negative and conjugate bits, by which torch postpones arithmetic.
-    """
-    try:
-        array: np.ndarray[Any, Any] = tensor.detach().numpy()
-    except (RuntimeError, TypeError) as error:
-        raise TypeError(f"cannot see the memory of {_kind(tensor)}: {error}") from error
-    return array
-
-
 def _from_dlpack(value: Any) -> np.ndarray[Any, Any]:
-    try:
-        array = np.from_dlpack(value)
-    except (BufferError, RuntimeError, TypeError) as error:
-        raise TypeError(f"cannot see the memory of {_kind(value)}: {error}") from error
+    array = np.from_dlpack(value)
     if not array.flags.writeable and hasattr(value, "__array__"):
         # NumPy before 2.1 marks what comes through DLPack as read-only, whatever it is.
         other = np.asarray(value)
@@ -93,7 +92,7 @@ def _kind(value: object) -> str:
 def parameter_array(owner: str, label: str, value: object) -> np.ndarray[Any, Any]:
     """Return the array to update for `value`, or raise an error that names it and the way out."""
     where = f"{owner}: {label}"
-    array = as_array(value)
+    array = as_array(value, where)
     if array is None:
         raise TypeError(
             f"{where} is a {_kind(value)}; expected a NumPy array, a Parameter, or anything that exposes writable CPU "
@@ -141,7 +140,7 @@ def check_overlap(owner: str, labels: Sequence[str], arrays: Sequence[np.ndarray
 
 def as_input(value: object, label: str) -> np.ndarray[Any, Any]:
     """Return an input of a layer that is no NumPy array as one. Called by the compiled part."""
-    array = as_array(value)
+    array = as_array(value, label)
     if array is None:
         raise TypeError(f"{label} is a {_kind(value)}; expected an array. Convert it with np.asarray(..., np.float32).")
     return array

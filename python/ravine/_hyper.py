@@ -79,8 +79,8 @@ class Range:
 def as_float(where: str, value: Any, expected: str = "a number") -> float:
     """Return a number, but no array of one, as a float; too large a one is infinite."""
     try:
-        if getattr(value, "ndim", 0) != 0:
-            raise TypeError  # where NumPy only warns
+        if getattr(value, "ndim", 0) != 0 or isinstance(value, str | bytes | bytearray):
+            raise TypeError  # where NumPy only warns, and Python reads it
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{where}={shown(value)} is a {type(value).__name__}; expected {expected}.") from None

@@ -133,7 +133,7 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _checked_rows(rows: object, shape: tuple[int, ...]) -> Array:
-    array = as_array(rows)
+    array = as_array(rows, "SparseGrad: rows")
     if array is None or array.dtype.kind not in "iu":
         raise TypeError(
             f"SparseGrad: rows is {describe(rows if array is None else array)}; expected an array of integers. Convert "
@@ -156,7 +156,7 @@ def _refuse_row(i: int, rows: Array, shape: tuple[int, ...]) -> NoReturn:
 
 
 def _checked_values(values: object, expected: tuple[int, ...]) -> Array:
-    array = as_array(values)
+    array = as_array(values, "SparseGrad: values")
     if array is None or array.dtype not in SUPPORTED:
         raise TypeError(
             f"SparseGrad: values is {describe(values if array is None else array)}; expected an array of float32 or "

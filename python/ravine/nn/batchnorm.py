@@ -127,9 +127,11 @@ class _BatchNorm(Layer):
         """
         if self._context is None:
             raise RuntimeError(f"{type(self).__name__}.backward: there was no forward pass. Call the layer first.")
-        gradients: Array | tuple[Array, Array] = self._context.backward(
-            dy, out, residual_out, _gradient(self.weight), _gradient(self.bias)
-        )
+        weight, bias = _gradient(self.weight), _gradient(self.bias)
+        gradients: Array | tuple[Array, Array] = self._context.backward(dy, out, residual_out, weight, bias)
+        for parameter, gradient in ((self.weight, weight), (self.bias, bias)):
+            if parameter is not None and parameter.grad is None:
+                parameter.grad = gradient
         return gradients
 
     @property
@@ -174,6 +176,9 @@ class _BatchNorm(Layer):
             state.update((name, getattr(self, name)) for name in ("running_mean", "running_var", "num_batches_tracked"))
         return state
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_context": None}  # a copy has made no forward pass
+
     def _repr_arguments(self) -> str:
         told = {name: getattr(self, name) for name in ("eps", "momentum", "affine")}
         told |= {"bias": self.bias is not None, "track_running_stats": self.track_running_stats}
@@ -193,10 +198,8 @@ def _float_type(where: str, dtype: Any) -> np.dtype[Any]:
 def _gradient(parameter: Parameter | None) -> Array | None:
     if parameter is None:
         return None
-    if parameter.grad is None:
-        parameter.grad = np.zeros_like(parameter.data)
-    gradient: Array = parameter.grad
-    return gradient
+    gradient: Array | None = parameter.grad
+    return np.zeros_like(parameter.data) if gradient is None else gradient
 
 
 class BatchNorm1d(_BatchNorm):

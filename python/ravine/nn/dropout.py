@@ -15,10 +15,12 @@ from ravine.nn.layer import Layer
 Array = np.ndarray[Any, Any]
 
 
+_EVALUATED = "evaluated"  # a forward pass that drops nothing
+
+
 class _Dropout(Layer):
     _kind: ClassVar[functional.DropoutKind] = "element"
     _ndim: ClassVar[int | None] = None
-    _without_a_pass = {"_context": None, "_was_called": False}
     _checks = {"seed": functional.as_seed, "offset": functional.as_seed}
 
     def __init__(
@@ -39,9 +41,8 @@ class _Dropout(Layer):
         elif isinstance(seed, np.random.Generator):
             seed = int(seed.integers(1 << 64, dtype=np.uint64))
         self.seed = functional.as_seed(where + "seed", seed)
-        self.offset = 0
-        self._context: _core.DropoutContext | None = None
-        self._was_called = False
+        # The offset, and what the last forward pass was: replaced as one, so that no Ctrl-C comes between.
+        self._standing: tuple[int, _core.DropoutContext | str | None] = (0, None)
 
     def __call__(self, x: Array, *, out: Array | None = None) -> Array:
         """Drop at random in training; return x itself in evaluation, or a copy in `out` where that is given.
@@ -58,15 +59,15 @@ class _Dropout(Layer):
             raise ValueError(f"{name}: x has {np.ndim(x)} dimension(s), shape {np.shape(x)}; expected {self._ndim}.")
         if out is None and self.inplace:
             out = x
+        offset = self.offset
         if not self._is_training() or (self.p == 0 and out is None):
-            self._context = None
-            self._was_called = True
-            return functional.identity(name, x, out)
-        y, self._context = functional.dropout_forward(
-            x, self.p, seed=self.seed, offset=self.offset, kind=self._kind, layout=self.layout, out=out, owner=name
+            y = functional.identity(name, x, out)
+            self._standing = offset, _EVALUATED
+            return y
+        y, context = functional.dropout_forward(
+            x, self.p, seed=self.seed, offset=offset, kind=self._kind, layout=self.layout, out=out, owner=name
         )
-        self.offset += self._context.counters
-        self._was_called = True
+        self._standing = (offset + context.counters) % (1 << 64), context
         return y
 
     def backward(self, dy: Array, *, out: Array | None = None) -> Array:
@@ -83,11 +84,24 @@ class _Dropout(Layer):
             RuntimeError: there was no forward pass.
             TypeError, ValueError: an argument does not fit; the message names it. Nothing has been changed.
         """
-        if not self._was_called:
+        made = self._standing[1]
+        if made is None:
             raise RuntimeError(f"{type(self).__name__}.backward: there was no forward pass. Call the layer first.")
-        if self._context is None:
-            return functional.identity(f"{type(self).__name__}.backward", dy, out)
-        return self._context.backward(dy, out)
+        if isinstance(made, _core.DropoutContext):
+            return made.backward(dy, out)
+        return functional.identity(f"{type(self).__name__}.backward", dy, out)
+
+    @property
+    def offset(self) -> int:
+        """Where in the sequence of random numbers the next forward pass begins."""
+        return self._standing[0]
+
+    @offset.setter
+    def offset(self, offset: int) -> None:
+        self._standing = functional.as_seed(f"{type(self).__name__}: offset", offset), self._standing[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_standing": (self.offset, None)}  # a copy has made no forward pass
 
     def _state(self) -> dict[str, Any]:
         return {"seed": self.seed, "offset": self.offset}

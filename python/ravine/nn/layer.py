@@ -23,8 +23,6 @@ class Layer:
         training: whether the layer does what it does in training. `train()` and `eval()` set it.
     """
 
-    # What a copy, which has made no forward pass, does not have from the original.
-    _without_a_pass: ClassVar[Mapping[str, Any]] = {"_context": None}
     # The check of each whole number in its state.
     _checks: ClassVar[Mapping[str, Check]] = {}
 
@@ -109,9 +107,6 @@ class Layer:
                 setattr(self, name, number)
 
         return restore
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), **self._without_a_pass}
 
     def _repr_arguments(self) -> str:
         return ""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ravine._arrays import describe
-from ravine._hyper import Range, finite, shown
+from ravine._hyper import Range, as_float, finite, shown
 from ravine._saved import hashable, is_list, listed, noted, of_array, of_scalar
 from ravine.optim._parameters import Record
 from ravine.optim._state import new_like
@@ -146,7 +146,7 @@ def read_state(owner: str, record: Record, entry: Any, layout: Layout, problems:
     for name, value in held.items():
         where = f"{label}: state {name!r}"
         if name in layout.carried:
-            carried[name] = float(noted(of_scalar(finite), where, value, problems))
+            carried[name] = float(noted(of_scalar(as_float), where, value, problems))  # NaN is exact, too
         elif name in layout.states:
             with listed(problems):
                 array = of_array(parameter.dtype, layout.states[name])(where, value)

@@ -54,21 +54,25 @@ class Record:
             return {}
         return {"step": int(self.step), **{name: float(value) for name, value in self.carried.items()}, **self.states}
 
-    def zero_grad(self, set_to_none: bool) -> None:
-        """Set the gradient to zeros in place, or drop it."""
-        grad = self.param.grad
-        if grad is None:
-            return
-        if set_to_none:
-            self.param.grad = None
-        elif isinstance(self.param, Parameter):
-            self.param.zero_grad()
-        elif isinstance(grad, SparseGrad):
-            self.param.grad = grad.without_rows()
-        elif is_sparse_tensor(grad):
-            grad.zero_()
-        else:
-            np.asarray(as_array(grad)).fill(0)
+    def zeroing(self, owner: str, set_to_none: bool) -> Callable[[], object]:
+        """Return what sets the gradient to zeros in place, or drops it; raise where it cannot be."""
+        param, grad = self.param, self.param.grad
+        if isinstance(param, Parameter):
+            return lambda: param.zero_grad(set_to_none)
+        if grad is None or set_to_none:
+            return lambda: setattr(param, "grad", None)
+        if isinstance(grad, SparseGrad):
+            return lambda: setattr(param, "grad", grad.without_rows())
+        if is_sparse_tensor(grad):
+            zero: Callable[[], object] = grad.zero_
+            return zero
+        where = f"{owner}.zero_grad: the gradient of {self.label}"
+        array = as_array(grad, where)
+        if array is None:
+            raise TypeError(f"{where} is {describe(grad)}; expected an array. Call zero_grad(set_to_none=True).")
+        if not array.flags.writeable:
+            raise ValueError(f"{where} is read-only. Call zero_grad(set_to_none=True).")
+        return lambda: array.fill(0)
 
 
 class Parameters:
@@ -175,7 +179,11 @@ class Parameters:
             return gradients
         if isinstance(grads, Mapping):
             return self._by_name(grads, self.records)
-        if as_array(grads) is not None or isinstance(grads, str) or not isinstance(grads, Iterable):
+        if (
+            as_array(grads, f"{self._owner}.step: grads") is not None
+            or isinstance(grads, str)
+            or not isinstance(grads, Iterable)
+        ):
             raise TypeError(
                 f"{self._owner}.step: grads is {describe(grads)}; expected a list with one gradient for each "
                 "parameter, or a dict by name."
@@ -216,7 +224,7 @@ class Parameters:
     def check_data(self) -> None:
         """Raise where an object that may rebind its `.data` has done so."""
         for record in self._rebindable:
-            array = as_array(record.param.data)
+            array = as_array(record.param.data, f"{self._owner}: the data of {record.label}")
             if array is None or place(array) != place(record.array):
                 raise ValueError(
                     f"{self._owner}: the data of {record.label} has been replaced since the optimizer was made. "

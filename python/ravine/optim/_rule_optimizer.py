@@ -85,8 +85,9 @@ class RuleOptimizer(GroupedOptimizer):
         add = super()._group_adder(param_group)
 
         def add_and_plan_anew() -> None:
-            add()
+            self._takes_lists = False
             self._plan = None
+            add()
 
         return add_and_plan_anew
 

@@ -232,8 +232,8 @@ class Optimizer:
             set_to_none: drop the gradients instead. torch does so by default; here the default keeps `p.grad += ...`
                 working.
         """
-        for record in self._records:
-            record.zero_grad(set_to_none)
+        for zero in [record.zeroing(self._owner, set_to_none) for record in self._records]:
+            zero()
 
     @property
     def has_stepped(self) -> bool:

@@ -96,6 +96,6 @@ class SWATS(RuleOptimizer):
                 if group["sgd_scale"] == 0:
                     for record in records:  # Adam's means are of no use any more
                         record.states = {"momentum_buffer": new_like(record.array, 0.0, 1, record.array.shape)}
-                    group["sgd_scale"] = float(rate) / group["lr"]
+                    group["sgd_scale"] = float(rate) / self._checked(group, index)["lr"]
                 for record in reversed(records):  # the first is the last: it tells whether all is done
                     record.carried = {}

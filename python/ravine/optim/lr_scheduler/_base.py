@@ -19,6 +19,7 @@ from ravine.optim.lr_scheduler._saving import (
 )
 from ravine.optim.lr_scheduler._standing import Standing
 from ravine.optim.lr_scheduler._target import enlist, handoff_of
+from ravine.optim.lr_scheduler._undoing import all_or_nothing
 from ravine.optim.optimizer import Optimizer
 
 
@@ -101,23 +102,29 @@ class LRScheduler(Standing):
             if group["lr"] != expected:
                 self._step(None, None)
                 return
-        for group, lr in zip(groups, lrs):  # noqa: B905
-            group["lr"] = lr
-        self._t = t
-        self._expected = self._last_lr = self._written.values = lrs
-        if self._overrides_arrive:
-            self._arrive(t, lrs)
+        try:
+            for group, lr in zip(groups, lrs):  # noqa: B905
+                group["lr"] = lr
+            self._t = t
+            self._expected = self._last_lr = self._written.values = lrs
+            if self._overrides_arrive:
+                self._arrive(t, lrs)
+        except BaseException:
+            self._set(t, lrs, lrs)  # what Ctrl-C has interrupted is done again
+            raise
 
     def _step(self, epoch: float | None, metrics: float | None) -> None:
         """Step in the general case: at the beginning, to some epoch, from what others have set, with metrics."""
-        if self._waits(epoch):
-            return
+        if not self._waits(epoch):
+            all_or_nothing(self, lambda: self._advance(epoch, metrics))
+
+    def _advance(self, epoch: float | None, metrics: float | None) -> None:
         t = self._t + 1 if epoch is None else self._checked_epoch(epoch)
         if self._t == 0 and not self.optimizer.has_stepped:
             warnings.warn(
                 f"{type(self).__name__}.step() was called before optimizer.step(), so the first learning rate of the "
                 "schedule was never used. Call optimizer.step() first, then the schedule's step().",
-                stacklevel=3,
+                stacklevel=5,
             )
         now = [group["lr"] for group in self.optimizer.param_groups]
         if self._overrides_get_lr:

@@ -10,6 +10,7 @@ from ravine._arrays import as_scalar
 from ravine._hyper import as_float, at_least, decay_rate, each, non_negative, one_of, optional
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._target import initial_learning_rates, learning_rates
+from ravine.optim.lr_scheduler._undoing import all_or_nothing
 from ravine.optim.lr_scheduler._written import current_written
 from ravine.optim.optimizer import Optimizer
 
@@ -148,7 +149,7 @@ class ReduceLROnPlateau(LRScheduler):
             return
         t = self._t + 1 if epoch is None else self._checked_epoch(epoch)
         now = [group["lr"] for group in self.optimizer.param_groups]
-        self._set(t, None, self._chainable_lr(now, self._t, t, metrics))
+        all_or_nothing(self, lambda: self._set(t, None, self._chainable_lr(now, self._t, t, metrics)))
 
     def lr_at(self, t: float) -> list[float]:
         """Return the initial learning rates for t = 0.
