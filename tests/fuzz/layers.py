@@ -92,10 +92,16 @@ def spoil_layer(case: Case, layer: Any, name: str, batch: Batch, owners: tuple[s
         others = [x, *state.values()]
         made = bad_array(case, state[attribute], others)
         bad, mutation = f"{attribute}: {made.name}", "replaced"
-        setattr(layer, attribute, made.value)
+        new = made.value
     else:
         bad, mutation = "garbage", f"{attribute} replaced"
-        setattr(layer, attribute, choose.of(GARBAGE))
+        new = choose.of(GARBAGE)
+    if mutation.endswith("replaced"):
+        set_it = case.attempt(
+            f"{name}: {attribute} =", lambda: setattr(layer, attribute, new), bad=bad, owners=(*owners, attribute)
+        )
+        if not set_it[0]:
+            return
     what = choose.of(["call", "call", "state_dict", "load_state_dict", "reset", "eval"])
     calls: dict[str, Callable[[], Any]] = {
         "call": lambda: layer(x),

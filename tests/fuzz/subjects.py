@@ -152,17 +152,16 @@ def _handing_over() -> Subject:
     return Subject(act, lambda: [arrays, everything(handoff), schedule.last_epoch])
 
 
-def _scheduling(row: Any) -> Subject:
+def _scheduling(row: Any, loads: bool) -> Subject:
     schedule = row.make(ravine_schedules(), ravine_optimizer(row.optimizer))
-    begun = schedule.state_dict()
-
-    def act(k: int) -> None:
-        if k % 9 == 8:
-            schedule.load_state_dict(begun)
-        else:
-            schedule.step()
-
-    return Subject(act, lambda: [schedule.state_dict(), schedule.optimizer.param_groups[0]["lr"]])
+    look = lambda: [schedule.state_dict(), schedule.optimizer.param_groups[0]["lr"]]  # noqa: E731
+    if not loads:
+        return Subject(lambda k: schedule.step(), look)
+    saved = []
+    for _ in range(2):
+        schedule.step()
+        saved.append(schedule.state_dict())
+    return Subject(lambda k: schedule.load_state_dict(saved[k % 2]), look)
 
 
 def _plateau() -> Subject:
@@ -211,7 +210,8 @@ def subjects() -> dict[str, Callable[[], Subject]]:
         made[f"LBFGS {line_search}"] = lambda line_search=line_search: _lbfgs(line_search)  # type: ignore[misc]
     made["Handoff"] = _handing_over
     for row in SCHEDULES:
-        made[row.id] = lambda row=row: _scheduling(row)  # type: ignore[misc]
+        made[row.id] = lambda row=row: _scheduling(row, False)  # type: ignore[misc]
+        made[f"{row.id}.load_state_dict"] = lambda row=row: _scheduling(row, True)  # type: ignore[misc]
     made["ReduceLROnPlateau"] = _plateau
     for momentum in (0.1, None):
         made[f"BatchNorm1d momentum={momentum}"] = lambda momentum=momentum: _normalizing(momentum)  # type: ignore[misc]
