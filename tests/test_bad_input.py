@@ -238,6 +238,15 @@ class TestFormsOfGradients:
                     optimizer.step([shared, None])
             optimizer.step([np.ones(4), None])
 
+    @pytest.mark.parametrize("first", ["parameter", "gradient"])
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_a_gradient_that_shares_one_element(self, first, dtype):
+        buffer = np.ones(9, dtype)
+        w, g = (buffer[:5], buffer[4:]) if first == "parameter" else (buffer[4:], buffer[:5])
+        with pytest.raises(ValueError, match=r"its gradient shares memory with params\[0\]"):
+            optim.SGD([w]).step([g])
+        assert (buffer == 1).all()
+
 
 class TestArraysThatChangeLater:
     def test_resized(self):

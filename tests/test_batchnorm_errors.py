@@ -27,6 +27,18 @@ def in_place_by_one(bn):
     bn(buffer[1:].reshape(X.shape), out=buffer[:-1].reshape(X.shape))
 
 
+def in_place_of_one_element():
+    buffer = np.zeros(2 * X.size - 1, np.float32)
+    functional.batch_norm(buffer[: X.size].reshape(X.shape), out=buffer[X.size - 1 :].reshape(X.shape))
+
+
+def residual_out_over_x():
+    x = X.copy()
+    bn = nn.BatchNorm2d(3)
+    bn(x, X)
+    bn.backward(X, residual_out=x)
+
+
 def out_over_the_weights():
     buffer = np.ones(X.size, np.float32)
     functional.batch_norm(X, weight=buffer[:3], training=True, out=buffer.reshape(X.shape))
@@ -87,6 +99,8 @@ BAD_ARGUMENTS = [
         ValueError,
         r"out shares memory with x but does not begin where it does",
     ),
+    (in_place_of_one_element, ValueError, r"out shares memory with x but does not begin where it does"),
+    (residual_out_over_x, ValueError, r"BatchNorm2d.backward: residual_out shares memory with x"),
     (out_over_the_weights, ValueError, r"out shares memory with weight, which is still needed"),
     (lambda: nn.BatchNorm2d(3).backward(X), RuntimeError, r"BatchNorm2d.backward: there was no forward pass"),
     (lambda: called().backward(X[:2]), ValueError, r"dy is float32, shape \(2, 3, 6, 6\); expected"),
@@ -151,6 +165,16 @@ def test_an_overwritten_input_is_noticed():
     x += 1
     with pytest.raises(ValueError, match="x has been overwritten since the forward pass"):
         bn.backward(X)
+
+
+def test_a_resized_input_is_noticed():
+    """Even where its first values are as they were."""
+    x = np.ones((8, 3))
+    bn = nn.BatchNorm1d(3, dtype=np.float64)
+    bn(x)
+    x.resize((4, 3), refcheck=False)
+    with pytest.raises(ValueError, match="x has been"):
+        bn.backward(np.ones((8, 3)))
 
 
 RECORDS = {

@@ -79,6 +79,25 @@ def test_bits_in_evaluation(shape, dtype, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("shape", [(20, 3), (2, 3, 130)])  # columns and planes
+def test_the_gradient_of_relu_is_0_at_0(shape, added, layout):
+    x = np.resize([-1.0, 0.0, 2.0, -0.0, 3.0], shape)
+    residual = np.zeros_like(x) if added else None
+    channels = shape[-1 if layout == "NHWC" else 1]
+    for isa in config.available_isas():
+        config.set_isa(isa)
+        y, context = functional.batch_norm_forward(
+            x, np.zeros(channels), np.ones(channels), activation="relu", residual=residual, layout=layout
+        )
+        gradients = functional.batch_norm_backward(np.ones_like(x), context)
+        np.testing.assert_array_equal(gradients.x != 0, x > 0)
+        if added:
+            np.testing.assert_array_equal(gradients.residual, x > 0)
+        assert not np.signbit(y[x == 0]).any()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_streamed_results(layout):
     """Larger than the last cache is taken to be, in two planes of threads, and not aligned."""
     shape = (65, 129, 33, 33) if layout == "NCHW" else (65, 33, 33, 129)

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 # Where a development build is; `pip install .` builds in build/{wheel_tag}.
 BUILD = Path(os.environ.get("RAVINE_BUILD_DIR", ROOT / "build"))
 LAYERS = ("layers", "stages")
+# Builds of other kinds there: those with sanitizers (CMakePresets.json), and that of tests/mutation/run.py.
+INSTRUMENTED = {"asan-ubsan", "tsan", "asan-ubsan-quick", "tsan-quick", "mutation"}
 FAMILIES = re.findall(r"^RAVINE_FAMILY\((\w+),", (ROOT / "cpp/rules/families.def").read_text("utf-8"), re.MULTILINE)
 
 
@@ -25,6 +27,7 @@ def objects(isa):
     found = {}
     for part in (*FAMILIES, *LAYERS):
         paths = BUILD.glob(f"**/ravine_kernels_{isa}_{part}.dir/**/*.cpp.o")
+        paths = (path for path in paths if path.relative_to(BUILD).parts[0] not in INSTRUMENTED)
         newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
         found.update({} if newest is None else {part: newest})
     return found

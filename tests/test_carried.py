@@ -187,3 +187,16 @@ def test_swats_goes_on_where_a_schedule_has_changed_the_learning_rate():
     before = p.copy()
     optimizer.step([np.ones(3)])
     np.testing.assert_allclose(before - p, 0.1 * rate / 2, rtol=1e-12)
+
+
+def test_prodigy_estimates_nothing_where_its_sum_is_zero():
+    """A gradient that makes s exactly 0 while the numerator is above 0: powers of 2, so that nothing is rounded."""
+    p, d = np.zeros(1), 2.0**-20
+    optimizer = optim.Prodigy([p], betas=(0.0, 0.0), beta3=0.5, eps=0.0, d0=d, d_coef=2.0**-30)
+    for g in (1, 1, -(2.0**-6), -(2.0**-6), -(2.0**-6)):
+        optimizer.step([np.array([g], float)])
+    optimizer.step([optimizer.state[p]["s"] * -0.5 / d])
+    state = optimizer.state[p]
+    assert state["s"] == 0
+    assert state["d_numerator"] > 0
+    assert state["d"] == d

@@ -28,6 +28,12 @@ def test_the_last_batch_can_be_dropped():
     assert list(minibatches(X, batch_size=11, drop_last=True)) == []
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 10])
+def test_a_full_last_batch_is_not_dropped(batch_size):
+    batches = [y.tolist() for (y,) in minibatches(Y, batch_size=batch_size, shuffle=False, drop_last=True)]
+    assert [sample for batch in batches for sample in batch] == Y.tolist()
+
+
 def test_order_comes_from_rng():
     def order(rng):
         return np.concatenate([y for _, y in minibatches(X, Y, batch_size=3, rng=rng)]).tolist()

@@ -144,6 +144,13 @@ class TestLayer:
             np.testing.assert_array_equal(out, x)
             assert layer.backward(x, out=np.empty_like(x)) is not x
 
+    def test_evaluation_forgets_the_pass_before(self):
+        layer = nn.Dropout(seed=0)
+        x = np.ones(100)
+        layer(x)
+        layer.eval()(x)
+        assert layer.backward(x) is x
+
     def test_in_place(self):
         x = np.random.default_rng(0).standard_normal((50, 40))
         expected = nn.Dropout(seed=1)(x)
@@ -162,6 +169,14 @@ class TestLayer:
         assert (first != second).any()
         fresh = functional.dropout(x, seed=0, offset=layer.offset // 2)
         np.testing.assert_array_equal(second, fresh)
+
+    def test_passes_follow_one_another(self):
+        """Each begins where the numbers of the last end, which are drawn in blocks of 128: none serves two elements."""
+        layer = nn.Dropout(seed=3)
+        kept = [layer(np.ones(1000)) != 0 for _ in range(3)]
+        whole = functional.dropout(np.ones(3 * 1024), seed=3) != 0
+        for i, mask in enumerate(kept):
+            np.testing.assert_array_equal(mask, whole[1024 * i :][:1000])
 
     def test_saving_and_resuming(self):
         x = np.ones((30, 7), np.float32)
@@ -224,6 +239,18 @@ def shifted():
     nn.Dropout()(buffer[1:], out=buffer[:-1])
 
 
+def sharing_one_element():
+    buffer = np.zeros(19)
+    nn.Dropout()(buffer[9:], out=buffer[:10])
+
+
+def shifted_backward():
+    buffer = np.zeros(11)
+    layer = nn.Dropout()
+    layer(buffer[1:].copy())
+    layer.backward(buffer[1:], out=buffer[:-1])
+
+
 BAD_ARGUMENTS = [
     (lambda: nn.Dropout(1.5), ValueError, r"Dropout: p=1.5 is out of range; expected a number from 0 to 1"),
     (lambda: nn.Dropout(-0.1), ValueError, r"p=-0.1 is out of range"),
@@ -243,6 +270,8 @@ BAD_ARGUMENTS = [
     (lambda: nn.Dropout()(X, out=read_only(X)), ValueError, r"out is read-only"),
     (lambda: nn.Dropout(inplace=True)(read_only(X)), ValueError, r"out is read-only"),
     (shifted, ValueError, r"out shares memory with x but does not begin where it does"),
+    (sharing_one_element, ValueError, r"Dropout: out shares memory with x but does not"),
+    (shifted_backward, ValueError, r"Dropout.backward: out shares memory with dy but does not"),
     (lambda: nn.Dropout().backward(X), RuntimeError, r"Dropout.backward: there was no forward pass"),
     (lambda: called().backward(X[:2]), ValueError, r"Dropout.backward: dy is float32, shape \(2, 3, 6, 6\); expected"),
     (lambda: called().backward(X.astype(float)), ValueError, r"dy is float64"),

@@ -115,6 +115,7 @@ def test_others_take_part_in_the_sums_of_a_tensor():
         optimizer = optim.LAMB([p, np.ones(7)], lr=0.1)
         plan = plan_of(optimizer)
         blocks = []
+        plan.step_as_set([None, np.ones(7)])
 
         def reduce(sums, factor=factor, blocks=blocks):
             blocks.append(len(sums))

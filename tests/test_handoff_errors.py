@@ -96,3 +96,13 @@ class TestErrors:
         w = np.ones(5)
         with pytest.raises(ValueError, match=r"key='eps' is in no parameter group"):
             HyperparameterScheduler(optim.Handoff(pair(w)), "eps", StepLR, step_size=1)
+
+
+def test_a_schedule_free_stage_cannot_begin_again():
+    w = np.ones(5)
+    handoff = optim.Handoff([optim.SGDScheduleFree([w]), optim.SGD([w])])
+    handoff.step([np.ones(5)])
+    handoff.switch()
+    with pytest.raises(ValueError, match=r"optimizers\[0\] \(SGDScheduleFree\) has been at work already"):
+        handoff.switch(0)
+    assert handoff.stage == 1

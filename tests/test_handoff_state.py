@@ -51,3 +51,12 @@ class TestState:
             other.load_state_dict(change(handoff.state_dict()))
         assert pickle.dumps(other.state_dict()) == before
         assert other.stage == 0
+
+
+@pytest.mark.parametrize("steps", [AT, AT + 2])
+def test_whether_it_has_just_switched_is_saved(steps):
+    """A schedule over it waits for the first step of a new stage, in a resumed run too."""
+    handoffs = [optim.Handoff(pair(np.ones(5)), at=[AT]) for _ in range(2)]
+    run(handoffs[0], GRADS[:steps])
+    handoffs[1].load_state_dict(handoffs[0].state_dict())
+    assert [handoff.has_just_switched for handoff in handoffs] == [steps == AT] * 2

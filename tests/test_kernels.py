@@ -112,6 +112,22 @@ def test_extreme_values(case, dtype):
             assert_same_bits(optimizer, [ours], params, states, f"{isa} {id_of(settings)}")
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_centered_variance_is_never_negative(momentum, dtype):
+    """RMSprop of constant gradients, whose mean square and squared mean differ by rounding alone in the end."""
+    g = np.random.default_rng(5).standard_normal(1000).astype(dtype)
+    p, expected, state = np.zeros_like(g), np.zeros_like(g), {}
+    settings = {"alpha": 0.5, "momentum": momentum, "centered": True}
+    optimizer = optim.RMSprop([p], **settings)
+    for _ in range(100):
+        optimizer.step([g])
+        reference.rmsprop(expected, g, state, **settings)
+    assert (state["square_avg"] < state["grad_avg"] ** 2).any()
+    np.testing.assert_array_equal(p, expected)
+    assert np.isfinite(p).all()
+
+
 @pytest.mark.parametrize("step", [254, 2**24 - 1, 2**31 - 2, 2**53 - 1])
 @pytest.mark.parametrize("case", EXACT, ids=lambda case: case.name)
 def test_large_step_counts(case, step):

@@ -171,3 +171,21 @@ def test_the_reference_takes_any_shape():
     reference.lbfgs(y, lambda: rosenbrock(y), {})
     np.testing.assert_array_equal(x.ravel(), y)
     assert state["n_iter"] > 1
+
+
+def test_a_line_with_several_valleys():
+    """The line search goes the reference's way where a point is low enough, but not as low as the best so far."""
+
+    def wavy(x):
+        return float(np.sum(np.sin(5 * x) + 0.1 * x**2)), 5 * np.cos(5 * x) + 0.2 * x
+
+    for start in np.linspace(-4, 4, 101):
+        x, y, state = np.array([start]), np.array([start]), {}
+        for lr in (1.0, 5.0):
+            settings = {"lr": lr, "max_iter": 6, "line_search_fn": "strong_wolfe"}
+            optimizer = optim.LBFGS([x], **settings)
+            optimizer.step(closure_of(x, wavy))
+            state = {}
+            reference.lbfgs(y, lambda y=y: wavy(y), state, **settings)
+            assert optimizer.state[x]["func_evals"] == state["func_evals"], start
+            np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9, err_msg=str(start))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 from arrays import ones
 from ravine import nn, optim
@@ -61,6 +63,25 @@ class TestFormsOfGradients:
         optim.SGD([p]).zero_grad()
         assert p.grad.tolist() == [0, 0]
         assert gradient.tolist() == [1, 1]
+
+
+def test_a_gradient_is_held_until_the_step_is_over():
+    """One that nobody else holds, since it is made anew from the object that was given."""
+    n = 1 << 13  # elements enough for the interpreter lock to be released
+    p = np.zeros(n)
+    at_the_end = []
+
+    class Fresh:
+        def __dlpack__(self, **options):
+            gradient = np.ones(n)
+            weakref.finalize(gradient, lambda: at_the_end.append(p[0]))
+            return gradient.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    optim.SGD([p], lr=1).step([Fresh()])
+    assert at_the_end == [-1]
 
 
 class TestClosures:

@@ -81,3 +81,10 @@ class TestGroups:
             "SGD (\nParameter Group 0\n    dampening: 0.0\n    lr: 0.5\n    maximize: False\n    momentum: 0.9\n"
             "    nesterov: False\n    weight_decay: 0.0\n)"
         )
+
+
+def test_a_saved_state_names_the_parameters_of_each_group_once():
+    optimizer = optim.SGD(
+        [{"params": [np.zeros(1)]}, {"params": [np.zeros(1), np.zeros(1)]}, {"params": [np.zeros(1)]}]
+    )
+    assert [group["params"] for group in optimizer.state_dict()["param_groups"]] == [[0], [1, 2], [3]]

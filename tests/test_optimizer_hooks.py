@@ -53,3 +53,21 @@ class TestHooks:
         with pytest.raises(RuntimeError, match="in the middle of a step"):
             optimizer.step(closure=optimizer.step)
         optimizer.step()
+
+
+def test_a_hook_that_takes_itself_away():
+    """And another that registers a hook: those of this step are as they were when it began."""
+    calls = []
+    optimizer = optim.SGD([np.zeros(1)])
+
+    def once(*_):
+        calls.append("once")
+        handle.remove()
+        optimizer.register_step_post_hook(lambda *_: calls.append("later"))
+
+    handle = optimizer.register_step_post_hook(once)
+    optimizer.register_step_post_hook(lambda *_: calls.append("always"))
+    optimizer.step([np.ones(1)])
+    assert calls == ["once", "always"]
+    optimizer.step([np.ones(1)])
+    assert calls == ["once", "always", "always", "later"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import copy
 
 import numpy as np
 import pytest
@@ -61,6 +62,8 @@ class TestFormsOfParameters:
         weight.data = np.zeros(2)
         with pytest.raises(ValueError, match=r"the data of params\[0\] has been replaced"):
             optimizer.step()
+        with pytest.raises(ValueError, match=r"the data of params\[0\] has been replaced"):
+            optimizer.step([np.ones(2)])
 
     def test_memory_maps(self, tmp_path):
         path = tmp_path / "weights"
@@ -151,3 +154,24 @@ def test_parameters_may_share_a_name():
     optimizer.load_state_dict(optimizer.state_dict())
     with pytest.raises(ValueError, match="grads is a dict, but two parameters are named 'weight'"):
         optimizer.step({"weight": np.ones(1)})
+
+
+class OfBytes:
+    """A parameter whose `data` is a view made anew each time, as a torch parameter's is."""
+
+    def __init__(self):
+        self.memory, self.grad = bytearray(16), None
+
+    @property
+    def data(self):
+        return np.frombuffer(self.memory, np.float64)
+
+
+def test_a_copied_optimizer_updates_the_copied_parameters():
+    weight = OfBytes()
+    optimizer = optim.SGD([weight], lr=1)
+    optimizer.step([np.ones(2)])
+    copied = copy.deepcopy(optimizer)
+    copied.step([np.ones(2)])
+    assert copied.param_groups[0]["params"][0].data.tolist() == [-2, -2]
+    assert weight.data.tolist() == [-1, -1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +16,22 @@ def step_in_child(connection, optimizer, w):
         optimizer = optim.SGD([w], lr=1)
     optimizer.step([np.ones_like(w)])
     connection.send(w.sum())
+    connection.send(threads_now())
+
+
+def threads_now():
+    """Return how many threads this process has; 0 where the system does not say."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.is_dir() else 0
 
 
 class TestProcessesAndThreads:
     N = 200_000
 
+    @pytest.mark.parametrize("backend", config.available_threadings())
     @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-    def test_a_child_can_step_after_a_parallel_step(self, method):
+    def test_a_child_can_step_after_a_parallel_step(self, method, backend):
+        config.set_threading(backend)
         config.set_num_threads(2)
         w = np.zeros(self.N, np.float32)
         optimizer = optim.SGD([w], lr=1)
@@ -34,6 +44,9 @@ class TestProcessesAndThreads:
         try:
             assert receive.poll(60), "the child hangs"
             assert receive.recv() == -2 * self.N
+            threads = receive.recv()
+            if threads and method == "fork" and backend == "pool":
+                assert threads > 1, "the child has none of the pool's helpers, and started no other"
         finally:
             child.kill()
             child.join()

@@ -200,3 +200,13 @@ def test_a_sequence_is_its_parts_one_after_the_other(parts, gaps):
             schedule.step()
             t += 1
     assert schedule.last_epoch == t
+
+
+def test_a_chain_of_a_schedule_that_has_stepped_goes_on_from_there():
+    optimizer = optim.SGD([np.zeros(2)], lr=1.0)
+    schedule = ExponentialLR(optimizer, gamma=0.5)
+    optimizer.step([np.ones(2)])
+    schedule.step()
+    schedule.step()
+    chain = ChainedScheduler([schedule])
+    assert [chain.lr_at(t) for t in range(3)] == [[0.25], [0.125], [0.0625]]

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from ravine.optim.lr_scheduler import ExponentialLR, LambdaLR, MultiplicativeLR, PolynomialLR, StepLR, WarmupLR
+from ravine import optim
+from ravine.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    MultiplicativeLR,
+    PolynomialLR,
+    StepLR,
+    WarmupLR,
+)
 from schedule_cases import ravine_optimizer
 from schedule_helpers import first_lrs, lrs, one_group
 
@@ -80,3 +90,18 @@ def test_a_function_that_fails_changes_nothing():
         with pytest.raises(ZeroDivisionError):
             schedule.step()
         assert (lrs(optimizer), schedule.last_epoch, schedule.get_last_lr()) == before
+
+
+def test_a_learning_rate_below_the_floor_does_not_fall_below_0():
+    """The distance from the floor grows as the cosine rises again."""
+    optimizer = optim.SGD([np.zeros(2)], lr=1.0)
+    schedule = CosineAnnealingLR(optimizer, T_max=4, eta_min=0.5)
+    optimizer.step([np.ones(2)])
+    for _ in range(5):
+        schedule.step()
+    optimizer.param_groups[0]["lr"] = 0.1
+    found = []
+    for _ in range(3):
+        schedule.step()
+        found.append(optimizer.param_groups[0]["lr"])
+    assert found == [0.0, 0.0, 0.0]

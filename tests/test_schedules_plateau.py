@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import pytest
+from ravine import optim
 from ravine.optim.lr_scheduler import ChainedScheduler, ExponentialLR, ReduceLROnPlateau, SequentialLR, StepLR, WarmupLR
 from schedule_cases import ravine_optimizer
 from schedule_helpers import lrs, one_group
@@ -136,3 +137,13 @@ def test_plateau_in_compositions():
         seen.append(lrs(r)[0])
         early.step(metrics=1)
     assert seen == [1, 1, 0.5, 1, 1, 0.5]
+
+
+def test_what_is_better_than_a_negative_best():
+    """The margin lies on the side of what is better, whatever the sign."""
+    schedule = ReduceLROnPlateau(optim.SGD([np.zeros(2)]), threshold=0.1)
+    found = []
+    for loss in (-1.0, -1.05, -1.15):
+        schedule.step(loss)
+        found.append(schedule.best)
+    assert found == [-1.0, -1.0, -1.15]

@@ -14,6 +14,7 @@ from ravine.optim.lr_scheduler import (
     REXLR,
     CosineHardRestartsLR,
     CosineWarmupLR,
+    CyclicLR,
     ExponentialLR,
     InverseSqrtLR,
     LambdaLR,
@@ -136,3 +137,13 @@ def test_the_floor_of_a_warmup():
     schedule = CosineWarmupLR(one_group(), 4, 10, eta_min=0.5)
     assert first_lrs(schedule, 5) == [0.5, 0.625, 0.75, 0.875, 1.0]
     assert schedule.lr_at(10) == schedule.lr_at(99) == [0.5]
+
+
+@pytest.mark.parametrize("between", [2.5, 2.0, 3.25])
+def test_a_cycle_looked_at_between_two_steps(between):
+    """What was computed last is kept for the momentum of the same step, and of no other."""
+    for t in (2, 3):
+        schedules = [CyclicLR(optim.SGD([np.zeros(2)], momentum=0.9), 0.1, 1.0, 4) for _ in range(2)]
+        schedules[0].lr_at(between)
+        assert schedules[0].lr_at(t) == schedules[1].lr_at(t)
+        assert schedules[0].momentum_at(t) == schedules[1].momentum_at(t)

@@ -43,8 +43,8 @@ class Range:
         """Return the value as a plain number, or raise an error that begins with `where`."""
         if value is None and self.none is not None:
             return None
-        kinds = {"flag": self._flag, "whole": self._whole, "number": self._finite}
-        number = kinds[self.kind](where, value)
+        read = self._finite if self.kind == "number" else self._whole if self.kind == "whole" else self._flag
+        number = read(where, value)
         above = number > self.low if self.low_open else number >= self.low
         below = number < self.high if self.high_open else number <= self.high
         if not below and self.limit:

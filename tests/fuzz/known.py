@@ -127,7 +127,7 @@ class Half(NamedTuple):
 
 HALVES = [
     Half("a state that an optimizer loads", r"^\w+\.load_state_dict$", "Adam.load_state_dict", 1),
-    Half("a state that a schedule loads", r"-\d+\.load_state_dict$", "StepLR-5.load_state_dict", 1),
+    Half("a state that a schedule loads", r"-\d+\.load_state_dict$", "MultiplicativeLR-4.load_state_dict", 1),
     Half("a group that is added", r"\.add_param_group$", "SGD.add_param_group", 1),
     Half("parameters turned, and what says so", r"train, eval$", "SGDScheduleFree.train, eval", 1),
     Half("the stages and counts of a Handoff", r"^Handoff", "Handoff", 4),

@@ -17,6 +17,9 @@ Array = np.ndarray[Any, Any]
 
 _COEFFICIENTS = Numbers({"a": finite, "b": finite, "c": finite}, "three numbers such as (3.4445, -4.775, 2.0315)")
 
+# What NumPy computes with; the compiled part has the other hyper-parameters.
+_OF_THE_ITERATION = ("ns_coefficients", "eps", "ns_steps", "adjust_lr_fn")
+
 
 class Muon(RuleOptimizer):
     """Momentum, made orthogonal: all directions of a matrix move equally fast.
@@ -114,9 +117,10 @@ class Muon(RuleOptimizer):
 
     def _transform(self, positions: Sequence[int]) -> None:
         """Make the directions of these parameters orthogonal."""
-        groups = self._checked_groups()
         for i in positions:
-            _make_orthogonal(self._scratch[i]["direction"], groups[self._records[i].group])
+            group = self.param_groups[self._records[i].group]
+            hyper = {name: self._checks[name](f"Muon: {name}", group[name]) for name in _OF_THE_ITERATION}
+            _make_orthogonal(self._scratch[i]["direction"], hyper)
 
 
 def _make_orthogonal(u: Array, group: Mapping[str, Any]) -> None:

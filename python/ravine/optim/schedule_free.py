@@ -68,16 +68,20 @@ class ScheduleFree(RuleOptimizer):
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
         try:
-            evaluating = [index for index, group in enumerate(self.param_groups) if not group["train_mode"]]
+            for group in self.param_groups:
+                if not group["train_mode"]:
+                    self._refuse_step()
         except (KeyError, TypeError):
-            evaluating = [0]
-        if evaluating:
             self._checked_groups()
-            raise RuntimeError(
-                f"{group_prefix(self._owner, evaluating[0])}step() after eval(): the parameters are the average. "
-                "Call train() first, and take the gradients after it."
-            )
+            raise
         return super()._step(grads, closure)
+
+    def _refuse_step(self) -> None:
+        modes = [group["train_mode"] for group in self._checked_groups()]
+        raise RuntimeError(
+            f"{group_prefix(self._owner, modes.index(False))}step() after eval(): the parameters are the average. "
+            "Call train() first, and take the gradients after it."
+        )
 
 
 class SGDScheduleFree(ScheduleFree):
