@@ -53,6 +53,12 @@ CORRUPTING = True
 
 KNOWN = [
     Known(
+        "a layer asks for the shape of what cannot be an array, and Parameter.grad sees no memory, with NumPy's errors",
+        r"RAW: ((\w+(1d|2d|3d|Dropout|\.grad|\.backward|_forward|_backward)(\(\))?)|SparseGrad\(\)|Dropout\(\)) .*"
+        r"(bytes-like|not understood|negative dim|PyCapsule_GetPointer|has no len|cannot see the memory)",
+        "refused(lambda: nn.BatchNorm1d(3)(Interface(typestr='??')), 'BatchNorm1d')",
+    ),
+    Known(
         "an object whose memory cannot be seen is refused by add_param_group without naming the optimizer",
         r"RAW: \w+\.add_param_group .*cannot see the memory",
         "refused(lambda: stepped().add_param_group({'params': Interface(shape=(-1,))}), 'Adam')",
