@@ -53,6 +53,24 @@ CORRUPTING = True
 
 KNOWN = [
     Known(
+        "the names of parameters in a saved state are the optimizer's own list",
+        r"REFUSED: \w+\.load_state_dict .*param_names",
+        """
+optimizer = optim.SGD({"a": np.ones(2)})
+optimizer.state_dict()["param_groups"][0]["param_names"][0] = "b"
+assert optimizer.param_groups[0]["param_names"] == ["a"]
+""",
+    ),
+    Known(
+        "a state whose numbers have become NaN in all parameters of a group cannot be loaded again",
+        r"REFUSED: \w+\.load_state_dict .*differ in",
+        """
+optimizer = stepped(optim.Prodigy)
+optimizer.step([np.full(3, np.nan), np.ones((2, 2))])
+optimizer.load_state_dict(optimizer.state_dict())
+""",
+    ),
+    Known(
         "a layer asks for the shape of what cannot be an array, and Parameter.grad sees no memory, with NumPy's errors",
         r"RAW: ((\w+(1d|2d|3d|Dropout|\.grad|\.backward|_forward|_backward)(\(\))?)|SparseGrad\(\)|Dropout\(\)) .*"
         r"(bytes-like|not understood|negative dim|PyCapsule_GetPointer|has no len|cannot see the memory)",
