@@ -57,6 +57,19 @@ def test_the_page_on_optimizers_runs(capsys):
     assert capsys.readouterr().out
 
 
+def test_the_page_on_checkpoints_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/checkpoints.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 6
+    for block in blocks:
+        exec(compile(block, "checkpoints.md", "exec"), names)
+    assert names["sched"].last_epoch == 11
+    assert len(list(names["rest"])) == 2
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"run.ckpt", "run.000001.ckpt", "middle.ckpt", "state.npz"}
+
+
 def test_the_page_on_optimizers_has_a_row_for_each():
     """The entries below the table are checked in tests/test_cases.py."""
     page = (ROOT / "docs/optimizers.md").read_text()

@@ -182,7 +182,7 @@ def test_an_interruption_while_another_rule_is_bound(monkeypatch, at):
 def test_a_value_that_only_python_understands_works_at_every_step():
     p, q = np.ones(4), np.ones(4)
     optimizer, other = optim.Adam([p]), optim.Adam([q], lr=0.1)
-    optimizer.param_groups[0]["lr"] = "0.1"
+    optimizer.param_groups[0]["lr"] = Fraction(1, 10)
     for _ in range(3):
         optimizer.step([GRAD])
         other.step([GRAD])
@@ -342,6 +342,26 @@ def test_a_number_of_a_class_of_its_own_says_itself_what_it_is():
     np.testing.assert_array_equal(p, q)
 
 
+def test_a_number_in_a_tuple_may_become_another():
+    """The tuple stays the same object; what it holds is read at every step."""
+
+    class Beta:
+        value = 0.9
+
+        def __float__(self):
+            return self.value
+
+    p, q, beta = np.ones(4), np.ones(4), Beta()
+    optimizer, other = optim.Adam([p]), optim.Adam([q])
+    optimizer.param_groups[0]["betas"] = (beta, 0.999)
+    for value in (0.9, 0.9, 0.5):
+        beta.value = value
+        other.param_groups[0]["betas"] = (value, 0.999)
+        for each in (optimizer, other):
+            each.step([GRAD])
+    np.testing.assert_array_equal(p, q)
+
+
 @pytest.mark.parametrize("value", [np.float32(5), Fraction(5), np.array(5.0), np.True_, True, 5.5, "5"])
 def test_whole_numbers_are_whole_numbers_later_too(value):
     optimizer = optim.SGDScheduleFree([np.ones(4)])
@@ -363,7 +383,7 @@ def test_flags_are_flags_later_too(key):
 
 
 def test_limits_may_be_given_as_anything_that_is_a_number():
-    optim.Rprop([np.ones(4)], step_sizes=("0.5", 50.0)).step([GRAD])
+    optim.Rprop([np.ones(4)], step_sizes=(Fraction(1, 2), 50.0)).step([GRAD])
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from ravine.config import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "config", "data", "get_num_threads", "nn", "optim", "plot", "set_num_threads"]
+__all__ = ["__version__", "checkpoint", "config", "data", "get_num_threads", "nn", "optim", "plot", "set_num_threads"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "plot":
+    if name not in ("checkpoint", "plot"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import ravine.plot  # noqa: PLC0415  (importing ravine has to be quick)
+    import importlib  # noqa: PLC0415  (importing ravine has to be quick)
 
-    return ravine.plot
+    return importlib.import_module(f"ravine.{name}")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ravine import config
 from ravine._extras import MissingExtraError
 from ravine.benchmark import command as benchmark
+from ravine.checkpoint import command as checkpoint
 from ravine.demo import digits, saddle, schedules
 from ravine.plot import command as plot
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         each.add_parser(demos)
     benchmark.add_parser(commands)
     plot.add_parser(commands)
+    checkpoint.add_parser(commands)
     info = commands.add_parser("info", help="print versions, instruction set and threads")
     info.set_defaults(run=lambda arguments: config.show())  # noqa: ARG005
 

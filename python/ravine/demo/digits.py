@@ -92,6 +92,14 @@ def add_parser(subparsers: Any) -> None:
         help="where the picture goes (default: ravine-digits.png, ravine-digits-compare.png or "
         "ravine-digits-compare-norm.png)",
     )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="save the training to this file after each epoch"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the training in that file, as if it had never stopped; begin where there is none",
+    )
     comparison = parser.add_mutually_exclusive_group()
     comparison.add_argument(
         "--compare",
@@ -160,6 +168,14 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
     problem = _figures.why_not_writable(output)
     if problem:
         parser.error(f"argument --output: {str(output)!r}; {problem}")
+    if arguments.resume and not arguments.checkpoint:
+        parser.error("argument --resume: give the file with --checkpoint")
+    if arguments.checkpoint:
+        problem = _figures.why_not_writable(arguments.checkpoint, (arguments.checkpoint.suffix.lower(),))
+        if problem:
+            parser.error(f"argument --checkpoint: {str(arguments.checkpoint)!r}; {problem}")
+        if comparison:
+            parser.error(f"argument --checkpoint: not allowed with --{comparison}, which has many trainings")
     for name in ("optimizer", "lr", "batch_size", "batch_norm", "dropout"):
         if comparison and getattr(arguments, name) is not None:
             parser.error(f"argument --{name.replace('_', '-')}: not allowed with --{comparison}, which chooses its own")
@@ -184,7 +200,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
                 DROPOUT if arguments.dropout is None else arguments.dropout,
             )
             run = _new_run(data, optimizer, None if batch_size == "all" else batch_size, design, arguments.lr)
-            _learn(data, run, arguments.epochs, arguments.seed, output)
+            _learn(data, run, arguments, output)
 
 
 def load(seed: int) -> Data:
@@ -196,12 +212,15 @@ def load(seed: int) -> Data:
     return Data(X, y, X_held_out, y_held_out)
 
 
-def _learn(data: Data, run: Run, epochs: int, seed: int, output: Path) -> None:
+def _learn(data: Data, run: Run, arguments: argparse.Namespace, output: Path) -> None:
+    epochs, seed, checkpoint = arguments.epochs, arguments.seed, arguments.checkpoint
     print(
         f"{run.design}, {run.optimizer}, lr {run.lr:g}, {run.batches}, {pictures.count(epochs, 'epoch')}, seed {seed}\n"
     )
     with _progress(epochs) as on_epoch:
-        network = train(data, run, epochs=epochs, seed=seed, on_epoch=on_epoch)
+        network = train(
+            data, run, epochs=epochs, seed=seed, on_epoch=on_epoch, checkpoint=checkpoint, resume=arguments.resume
+        )
     predicted = network(data.X_held_out).argmax(axis=1)
     images = data.X_held_out.reshape(-1, SIDE, SIDE)
     _figures.save(pictures.draw_run(run, images, data.y_held_out, predicted), output)
@@ -212,6 +231,9 @@ def _learn(data: Data, run: Run, epochs: int, seed: int, output: Path) -> None:
         shares += f", {run.layer_share:.0%} in {additions}"
     print(f"held-out accuracy  {run.held_out_accuracy[-1]:.2%} ({right} of {len(predicted)})")
     print(f"training time      {sum(run.seconds):.2f} s, {shares}")
+    if checkpoint:
+        resumed = f", gone on with after {pictures.count(run.resumed_after, 'epoch')}" if run.resumed_after else ""
+        print(f"checkpoint         {checkpoint}{resumed}")
     print(f"picture            {output}")
 
 

@@ -40,6 +40,9 @@ class _Affine(nn.Layer):
         if self.bias is not None:
             yield "bias", self.bias
 
+    def _state(self) -> dict[str, Any]:
+        return {name: parameter.data for name, parameter in self.named_parameters()}
+
 
 class Linear(_Affine):
     """A fully connected layer: y = x W + b.

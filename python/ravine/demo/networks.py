@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from ravine import nn
+from ravine._saved import within
 from ravine.demo.layers import Conv2d, Linear, MaxPool2d, ReLU, Reshape
 
 Array = np.ndarray[Any, Any]
@@ -37,6 +38,12 @@ class Differentiable(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the name and the `Parameter` of each of its parameters."""
         ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of its state, parameters included."""
+        ...
+
+    def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]: ...
 
 
 class Network(nn.Layer):
@@ -88,6 +95,26 @@ class Network(nn.Layer):
         for i, layer in enumerate(self.layers):
             for name, parameter in layer.named_parameters():
                 yield f"{i}.{name}", parameter
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of each layer by its number."""
+        return {str(i): layer.state_dict() for i, layer in enumerate(self.layers)}
+
+    def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
+        names = [str(i) for i in range(len(self.layers))]
+        if not isinstance(state_dict, Mapping) or list(state_dict) != names:
+            problems.append(f"it is no state of {len(names)} layers")
+            return lambda: None
+        restores = [
+            within(f"layer {name}", layer._loader, state_dict[name], problems)
+            for name, layer in zip(names, self.layers, strict=True)
+        ]
+
+        def restore() -> None:
+            for each in restores:
+                each()
+
+        return restore
 
 
 def mlp(

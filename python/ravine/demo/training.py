@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from ravine import nn, optim
 from ravine._optimizers import default_of, optimizers, takes_matrices_only
 from ravine.data import minibatches
+from ravine.demo.checkpoints import Training
 from ravine.demo.layers import softmax_cross_entropy
 from ravine.demo.networks import Design, Network
 from ravine.optim.schedule_free import ScheduleFree
@@ -148,6 +150,7 @@ class Run:
     step_seconds: list[float] = field(default_factory=list)  # of these, in the optimizer's step()
     layer_seconds: list[float] = field(default_factory=list)  # of these, in batch norm (with its ReLU) and dropout
     steps: int = 0  # in an epoch
+    resumed_after: int = 0  # epochs, which an earlier training had
 
     @property
     def batches(self) -> str:
@@ -201,7 +204,16 @@ def default_lr(optimizer: str, batch_size: int | None, samples: int) -> float:
     return float(f"{lr:.2g}")
 
 
-def train(data: Data, run: Run, *, epochs: int, seed: int, on_epoch: Callable[[Run], None]) -> Network:
+def train(
+    data: Data,
+    run: Run,
+    *,
+    epochs: int,
+    seed: int,
+    on_epoch: Callable[[Run], None],
+    checkpoint: Path | None = None,
+    resume: bool = False,
+) -> Network:
     """Build and train a network, and write down in `run` how it goes.
 
     Args:
@@ -210,13 +222,16 @@ def train(data: Data, run: Run, *, epochs: int, seed: int, on_epoch: Callable[[R
         epochs: how many times to go through the data.
         seed: of the weights, of what is dropped, and of the order of the samples: with one seed, trainings of the same
             network start alike.
-        on_epoch: called with the record after each epoch.
+        on_epoch: called with the record after each epoch, and for each that was resumed.
+        checkpoint: where to save the training after each epoch.
+        resume: go on with what is there, if there is something; to the same bits as a training without a break.
 
     Returns:
         The network, in evaluation.
 
     Raises:
         DivergedError: the learning rate is too large. `run` has the epochs until then.
+        ValueError: what is there is damaged, or of other settings.
     """
     weights, order = np.random.default_rng(seed).spawn(2)
     network = run.design.build(weights)
@@ -224,8 +239,15 @@ def train(data: Data, run: Run, *, epochs: int, seed: int, on_epoch: Callable[[R
     optimizers = choice.make(list(network.named_parameters()), run.lr)
     schedules = [optim.lr_scheduler.LambdaLR(each, lr_lambda=lambda epoch: choice.decay**epoch) for each in optimizers]
     turning = [each for each in optimizers if isinstance(each, ScheduleFree)]
-    _evaluate(network, data, run)
-    for _ in range(epochs):
+    training = Training(network, optimizers, schedules, order, run, seed)
+    if resume and checkpoint is not None and checkpoint.exists():
+        training.resume(checkpoint)
+        network.eval()
+        for _ in range(run.epochs):
+            on_epoch(run)
+    else:
+        _evaluate(network, data, run)
+    while run.epochs < epochs:
         run.lrs.append(schedules[0].get_last_lr()[0])
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
             for each in turning:
@@ -241,6 +263,8 @@ def train(data: Data, run: Run, *, epochs: int, seed: int, on_epoch: Callable[[R
             )
         for schedule in schedules:
             schedule.step()
+        if checkpoint is not None:
+            training.save(checkpoint)
         on_epoch(run)
     return network
 

@@ -83,10 +83,7 @@ class _BatchNorm(Layer):
         averages = training and self.running_mean is not None
         momentum = 0.0
         if averages:
-            tracked = self.num_batches_tracked
-            if type(tracked) is not int or tracked < 0:
-                tracked = whole(f"{name}: num_batches_tracked", tracked)
-            momentum = 1 / (tracked + 1) if self.momentum is None else self.momentum
+            momentum = 1 / (self.num_batches_tracked + 1) if self.momentum is None else self.momentum
         context = _core.BatchNormContext(
             {
                 "owner": name,
@@ -141,7 +138,7 @@ class _BatchNorm(Layer):
 
     @num_batches_tracked.setter
     def num_batches_tracked(self, count: int) -> None:
-        self._tracked[...] = at_least(0)(f"{type(self).__name__}: num_batches_tracked", count)
+        self._tracked[...] = whole(f"{type(self).__name__}: num_batches_tracked", count)
 
     def reset_running_stats(self) -> None:
         """Set the running statistics to a mean of 0, a variance of 1, and none seen."""

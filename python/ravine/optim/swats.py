@@ -88,7 +88,7 @@ class SWATS(RuleOptimizer):
 
     def _change_over(self) -> None:
         """Give the groups for which Adam has found a learning rate to gradient descent."""
-        for index, group in enumerate(self.param_groups):
+        for index, group in enumerate(self._sound_groups()):
             records = self._parameters.of_group(index)
             rate = records[0].carried.get("rate", 0.0)
             if rate > 0:
