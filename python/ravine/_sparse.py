@@ -170,8 +170,10 @@ def _checked_values(values: object, expected: tuple[int, ...]) -> Array:
     return np.require(array, requirements=["C", "A"])
 
 
-def as_array_or_sparse(value: Any) -> Array | SparseGrad | None:
+def as_array_or_sparse(value: Any, where: str = "") -> Array | SparseGrad | None:
     """Return a gradient as an array over the same memory, or as a SparseGrad; None where it is neither.
+
+    Messages begin with `where`.
 
     Understands what `as_array` does, SparseGrad, and torch's sparse tensors (COO) with one sparse dimension.
     """
@@ -180,7 +182,7 @@ def as_array_or_sparse(value: Any) -> Array | SparseGrad | None:
     if is_sparse_tensor(value):
         return _from_torch(value)
     # torch postpones signs. A gradient is only read, so that a copy will do.
-    return as_array(value.resolve_conj().resolve_neg() if is_tensor(value) else value)
+    return as_array(value.resolve_conj().resolve_neg() if is_tensor(value) else value, where)
 
 
 def misfit(grad: SparseGrad, parameter: Array) -> str:

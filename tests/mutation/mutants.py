@@ -811,7 +811,9 @@ OPTIM = [
     Mutant(
         "handoff-from-the-gradient-point",
         "python/ravine/optim/handoff.py",
-        "            if isinstance(self.current, ScheduleFree):\n                self.current.eval()\n            self._beginning",
+        "            if isinstance(self.current, ScheduleFree):\n"
+        "                self.current.eval()\n"
+        "            self._beginning",
         "            self._beginning",
         "tests/test_handoff.py tests/test_handoff_state.py tests/test_handoff_errors.py",
         "only schedule-free stages have two forms",

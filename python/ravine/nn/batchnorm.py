@@ -70,7 +70,8 @@ class _BatchNorm(Layer):
         """
         name = type(self).__name__
         channels_last = self.layout == "NHWC"
-        shape = x.shape if isinstance(x, np.ndarray) else np.shape(x)
+        x = self._as_array(x)
+        shape = x.shape
         if len(shape) not in self._ndims:
             expected = " or ".join(str(ndim) for ndim in self._ndims)
             raise ValueError(f"{name}: x has {len(shape)} dimension(s), shape {shape}; expected {expected}.")

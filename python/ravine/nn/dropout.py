@@ -55,17 +55,19 @@ class _Dropout(Layer):
             TypeError, ValueError: an argument does not fit; the message names it. Nothing has been changed.
         """
         name = type(self).__name__
-        if self._ndim is not None and np.ndim(x) != self._ndim:
-            raise ValueError(f"{name}: x has {np.ndim(x)} dimension(s), shape {np.shape(x)}; expected {self._ndim}.")
-        if out is None and self.inplace:
+        if self._ndim is not None and self._as_array(x).ndim != self._ndim:
+            shape = self._as_array(x).shape
+            raise ValueError(f"{name}: x has {len(shape)} dimension(s), shape {shape}; expected {self._ndim}.")
+        if out is None and flag(f"{name}: inplace", self.inplace):
             out = x
         offset = self.offset
-        if not self._is_training() or (self.p == 0 and out is None):
+        p = self.p if type(self.p) is float else unit(f"{name}: p", self.p)
+        if not self._is_training() or (p == 0 and out is None):
             y = functional.identity(name, x, out)
             self._standing = offset, _EVALUATED
             return y
         y, context = functional.dropout_forward(
-            x, self.p, seed=self.seed, offset=offset, kind=self._kind, layout=self.layout, out=out, owner=name
+            x, p, seed=self.seed, offset=offset, kind=self._kind, layout=self.layout, out=out, owner=name
         )
         self._standing = (offset + context.counters) % (1 << 64), context
         return y

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ravine._arrays import describe
+from ravine._arrays import as_input, describe
 from ravine._hyper import Check, flag
 from ravine._saved import checked, listed, noted, of_array, of_scalar
 from ravine.nn.parameter import Parameter
@@ -42,6 +42,10 @@ class Layer:
         """Return `training`, or raise where something else has been put there."""
         training = self.training
         return training if type(training) is bool else flag(f"{type(self).__name__}: training", training)
+
+    def _as_array(self, x: Any) -> Array:
+        """Return an input as an array over the same memory, or raise where it is none."""
+        return x if isinstance(x, np.ndarray) else as_input(x, f"{type(self).__name__}: x")
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield the name and the `Parameter` of each of its parameters."""

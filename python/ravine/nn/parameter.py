@@ -62,7 +62,7 @@ class Parameter:
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        grad = None if value is None else as_array_or_sparse(value)
+        grad = None if value is None else as_array_or_sparse(value, "Parameter: grad")
         if value is not None and (grad is None or grad.shape != self.shape or grad.dtype != self.dtype):
             problem = (
                 misfit(grad, self._data)

@@ -125,7 +125,7 @@ class GroupedOptimizer(Optimizer):
         raise NotImplementedError
 
     def _saved(self) -> dict[str, Any]:
-        return saved_state(self._parameters, self.param_groups, self._state_of)
+        return saved_state(self._parameters, self._sound_groups(), self._state_of)
 
     def _read_groups(self, state_dict: Mapping[str, Any], problems: list[str]) -> list[Group]:
         """Return the groups of a saved state, with checked hyper-parameters, and list what does not fit."""
@@ -136,7 +136,7 @@ class GroupedOptimizer(Optimizer):
         return []
 
     def _take_groups(self, groups: Iterable[Group]) -> None:
-        for group, saved in zip(self.param_groups, groups, strict=True):
+        for group, saved in zip(self._sound_groups(), groups, strict=True):
             group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})
 
 

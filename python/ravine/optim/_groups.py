@@ -13,15 +13,15 @@ def group_prefix(owner: str, group: int) -> str:
     return f"{owner}: " if group == 0 else f"{owner}: param_groups[{group}]: "
 
 
-def _is_single(value: object) -> bool:
-    return hasattr(value, "grad") or as_array(value) is not None
+def _is_single(value: object, where: str) -> bool:
+    return hasattr(value, "grad") or as_array(value, where) is not None
 
 
 def as_groups(owner: str, params: object) -> list[Mapping[str, Any]]:
     """Return an optimizer's argument `params` as a list of group dicts."""
     if isinstance(params, Mapping):
         return [{"params": params}]
-    if _is_single(params):
+    if _is_single(params, f"{owner}: params"):
         raise TypeError(f"{owner}: params is {describe(params)}; expected a list of arrays. Pass [array].")
     items = _as_list(owner, "params", params)
     if any(isinstance(item, Mapping) for item in items):
@@ -35,7 +35,7 @@ def as_named(owner: str, prefix: str, params: object) -> list[tuple[str | None, 
         items = list(params.items())
         if not items:
             raise ValueError(f"{owner}: {prefix} is empty; give at least one array to update.")
-    elif _is_single(params):
+    elif _is_single(params, f"{owner}: {prefix}"):
         return [(None, params)]
     else:
         items = _as_list(owner, prefix, params)

@@ -231,7 +231,7 @@ class RuleOptimizer(GroupedOptimizer):
             for index in range(len(groups)):
                 positions = self._parameters.positions(index)
                 carried = [states[i].carried for i in positions if states[i].carried]
-                if any(numbers != carried[0] for numbers in carried):
+                if any(repr(numbers) != repr(carried[0]) for numbers in carried):  # NaN is no other than NaN
                     problems.append(f"param_groups[{index}]: its parameters differ in {', '.join(carried[0])}")
                 for i in positions:
                     states[i] = states[i]._replace(carried=carried[0] if carried else {})

@@ -50,9 +50,13 @@ def saved_state(parameters: Parameters, param_groups: Sequence[Mapping[str, Any]
             for i, state in states.items()
         },
         "param_groups": [
-            {**group, "params": list(parameters.positions(index))} for index, group in enumerate(param_groups)
+            {**_own(group), "params": list(parameters.positions(index))} for index, group in enumerate(param_groups)
         ],
     }
+
+
+def _own(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, list) else value for name, value in group.items()}
 
 
 def new_like(array: Array, values: float | Array, place: int, shape: tuple[int, ...]) -> Array:

@@ -164,9 +164,10 @@ class Handoff(Optimizer):
         self._hand_over_where_due()  # Ctrl-C may have come before
         if self._is_due(self.steps + 1):
             self._check_stage("step", self.stage + 1)
-        result = self.current.step(grads, closure)
-        self._hand_over_where_due()
-        return result
+        try:
+            return self.current.step(grads, closure)
+        finally:
+            self._hand_over_where_due()
 
     def _is_due(self, steps: int) -> bool:
         """Whether the stage at work hands over after so many steps."""

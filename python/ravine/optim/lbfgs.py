@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ravine._arrays import as_array, as_scalar, describe
-from ravine._hyper import at_least, is_number, non_negative, one_of
+from ravine._hyper import as_float, at_least, is_number, non_negative, one_of
 from ravine.optim._grouped_optimizer import GroupedOptimizer
 from ravine.optim._lbfgs.iteration import iterate
 from ravine.optim._lbfgs.memory import Memory, read_memory
@@ -171,7 +171,7 @@ class LBFGS(GroupedOptimizer):
                 memory = memory._replace(steps=self._memory.steps + 1)
             self._memory = memory
         except BaseException:
-            space.scatter(space.before)
+            space.put_back()
             raise
         return result
 
@@ -191,9 +191,11 @@ class LBFGS(GroupedOptimizer):
                 f"{self._owner}.step: the closure returned {came} for a loss; expected a number. Return the loss, or "
                 "(loss, grads), from the closure."
             )
+        gradients = self._parameters.gradients(grads)
+        space.check_arrays()  # the closure may have done anything
         gradient = space.take(keep)
-        space.gather_gradients(self._parameters.gradients(grads), gradient)
-        return given, float(loss), gradient
+        space.gather_gradients(gradients, gradient)
+        return given, as_float("loss", loss), gradient
 
     @property
     def has_stepped(self) -> bool:

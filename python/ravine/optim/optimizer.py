@@ -159,10 +159,17 @@ class Optimizer:
     def _go_through_with(self, act: Callable[[], None]) -> None:
         """Do something that must not be left half done, and that may be done again where it was.
 
-        Where Ctrl-C interrupts it, it is done again before anybody looks at this optimizer. An error ends it.
+        Where Ctrl-C interrupts it, it is done again; where a second one interrupts that, before anybody looks at this
+        optimizer. An error ends it.
         """
-        self._pre_step[_UNFINISHED] = act
-        self._finish()
+        try:
+            act()
+        except Exception:
+            raise
+        except BaseException:
+            self._pre_step[_UNFINISHED] = act
+            self._finish()
+            raise
 
     def _finish(self) -> None:
         """Do what Ctrl-C has interrupted."""
@@ -338,7 +345,8 @@ class Optimizer:
         lines = []
         for index, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {index}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key not in ("params", "param_names")]
+            shown = {str(key): value for key, value in group.items() if key not in ("params", "param_names")}
+            lines += [f"    {key}: {shown[key]}" for key in sorted(shown)]
         return "\n".join([f"{self._owner} (", *lines, ")"])
 
     def _shared(self) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -68,6 +69,13 @@ class Space:
         """Write a vector to the parameters."""
         for record, part in zip(self._records, self._slices, strict=True):
             np.copyto(record.array, vector[part].reshape(record.array.shape), casting="same_kind")
+
+    def put_back(self) -> None:
+        """Write the parameters as they were before the step, but for those that are not the same arrays any more."""
+        for record, part in zip(self._records, self._slices, strict=True):
+            with suppress(ValueError):
+                record.pinned.check_unchanged()
+                np.copyto(record.array, self.before[part].reshape(record.array.shape), casting="same_kind")
 
     def move(self, t: float, d: Array) -> None:
         """Set the parameters to x + t d."""

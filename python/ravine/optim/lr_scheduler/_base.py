@@ -18,7 +18,7 @@ from ravine.optim.lr_scheduler._saving import (
     set_values,
 )
 from ravine.optim.lr_scheduler._standing import Standing
-from ravine.optim.lr_scheduler._target import enlist, handoff_of
+from ravine.optim.lr_scheduler._target import enlist, handoff_of, learning_rates
 from ravine.optim.lr_scheduler._undoing import all_or_nothing
 from ravine.optim.optimizer import Optimizer
 
@@ -97,11 +97,15 @@ class LRScheduler(Standing):
             return
         lrs = self.lr_at(t)
         groups = self.optimizer.param_groups
-        # zip takes twice as long with strict=False.
-        for group, expected in zip(groups, self._expected):  # noqa: B905
-            if group["lr"] != expected:
-                self._step(None, None)
-                return
+        try:
+            # zip takes twice as long with strict=False.
+            for group, expected in zip(groups, self._expected):  # noqa: B905
+                if group["lr"] != expected:
+                    self._step(None, None)
+                    return
+        except (KeyError, IndexError, TypeError, ValueError):  # of what is no learning rate
+            self._step(None, None)
+            return
         try:
             for group, lr in zip(groups, lrs):  # noqa: B905
                 group["lr"] = lr
@@ -126,7 +130,7 @@ class LRScheduler(Standing):
                 "schedule was never used. Call optimizer.step() first, then the schedule's step().",
                 stacklevel=5,
             )
-        now = [group["lr"] for group in self.optimizer.param_groups]
+        now = learning_rates(self.optimizer, self._where)
         if self._overrides_get_lr:
             self._set(t, None, self._from_get_lr(t))
         elif epoch is not None:
@@ -173,7 +177,7 @@ class LRScheduler(Standing):
         Raises:
             ValueError: the saved state does not fit; nothing has changed.
         """
-        checked(type(self).__name__, "schedule", self._loader, state_dict)()
+        all_or_nothing(self, checked(type(self).__name__, "schedule", self._loader, state_dict))
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Check a saved state and list what does not fit; return what takes it over."""

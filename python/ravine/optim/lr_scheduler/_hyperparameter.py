@@ -10,6 +10,7 @@ from ravine._hyper import shown
 from ravine._saved import checked, within
 from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._target import KeyView
+from ravine.optim.lr_scheduler._undoing import all_or_nothing
 from ravine.optim.optimizer import Optimizer
 
 
@@ -99,7 +100,7 @@ class HyperparameterScheduler:
         Raises:
             ValueError: the saved state does not fit; nothing has changed.
         """
-        checked("HyperparameterScheduler", "schedule", self._loader, state_dict)()
+        all_or_nothing(self.schedule, checked("HyperparameterScheduler", "schedule", self._loader, state_dict))
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Check a saved state and list what does not fit; return what takes it over."""

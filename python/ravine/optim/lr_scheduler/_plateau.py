@@ -148,7 +148,7 @@ class ReduceLROnPlateau(LRScheduler):
         if self._waits(epoch):
             return
         t = self._t + 1 if epoch is None else self._checked_epoch(epoch)
-        now = [group["lr"] for group in self.optimizer.param_groups]
+        now = learning_rates(self.optimizer, self._where)
         all_or_nothing(self, lambda: self._set(t, None, self._chainable_lr(now, self._t, t, metrics)))
 
     def lr_at(self, t: float) -> list[float]:

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from ravine._hyper import Check, Numbers, Range, finite, is_number, shown
+from ravine._hyper import Check, Numbers, Range, as_float, finite, is_number, shown
 from ravine.optim._followers import Follower
 from ravine.optim._handoff_stages import groups_differ
 from ravine.optim.handoff import Handoff
 from ravine.optim.optimizer import Optimizer
 
 
-def learning_rates(optimizer: Optimizer | KeyView) -> list[float]:
-    """Return the learning rate of each group."""
-    return [float(group["lr"]) for group in optimizer.param_groups]
+def learning_rates(optimizer: Optimizer | KeyView, where: str = "") -> list[float]:
+    """Return the learning rate of each group. Messages begin with `where`.
+
+    Raises:
+        TypeError, ValueError: a group has none, or something else there.
+    """
+    name = optimizer.name if isinstance(optimizer, KeyView) else "lr"
+    return [_value_of(group, f"{where}param_groups[{i}]", name) for i, group in enumerate(optimizer.param_groups)]
+
+
+def _value_of(group: MutableMapping[str, Any], where: str, name: str) -> float:
+    try:
+        value = group["lr"]
+    except (KeyError, IndexError, TypeError):
+        raise ValueError(f"{where} has no {name}, which a schedule drives; set it again.") from None
+    return as_float(f"{where}: {name}", value)
 
 
 def initial_learning_rates(optimizer: Optimizer | KeyView) -> list[float]:
