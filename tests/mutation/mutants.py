@@ -889,12 +889,12 @@ OPTIM = [
         "the errors that one thinks of",
     ),
     Mutant(
-        "line-search-curvature",
+        "line-search-keeps-the-wrong-end",
         "python/ravine/optim/_lbfgs/line_search.py",
-        "if insufficient(new) or new.loss >= bracket[low].loss:",
-        "if insufficient(new):",
-        "tests/test_lbfgs.py tests/test_golden.py -k 'LBFGS or lbfgs'",
-        "the book has both conditions in one line",
+        "if new.slope * (bracket[high].t - bracket[low].t) >= 0:",
+        "if new.slope >= 0:",
+        "tests/test_lbfgs.py",
+        "the bracket is mostly in the order of t",
     ),
 ]
 
