@@ -139,7 +139,11 @@ class Optimizer:
         ) from None
 
     def _alone(self, name: str, prepare: Callable[[], Callable[[], None]]) -> None:
-        """Do something as a step is done, not in the middle of one: what is returned by `prepare`, which checks it."""
+        """Do what is returned by `prepare`, which checks it: not in the middle of a step, and all of it."""
+        self._held(name, lambda: self._go_through_with(prepare()))
+
+    def _held(self, name: str, act: Callable[[], None]) -> None:
+        """Do something as a step is done: not in the middle of one."""
         while True:
             try:
                 del self._idle[0]
@@ -148,7 +152,7 @@ class Optimizer:
                 continue
             try:
                 self._finish()
-                return self._go_through_with(prepare())
+                return act()
             finally:
                 self._idle[0] = None
 
@@ -203,7 +207,7 @@ class Optimizer:
 
         It asks the stack, so that a step, which is done far more often, has nothing to write down.
         """
-        codes = (Optimizer.step.__code__, Optimizer._alone.__code__, Optimizer._between_steps.__code__)
+        codes = (Optimizer.step.__code__, Optimizer._held.__code__, Optimizer._between_steps.__code__)
         while frame is not None:
             if frame.f_code in codes and frame.f_locals["self"] is self:
                 return True

@@ -157,5 +157,5 @@ def channel_sum(terms: Array) -> Array:
     rows_per_segment = max(LEAST_ROWS, COLUMN_SEGMENT // (fold * channels * length))
     for first in range(0, len(rows), rows_per_segment):
         columns = sum_in_order(rows[first : first + rows_per_segment])
-        total += sum_in_order(np.stack([lane_sum(part[:, None, :]) for part in columns]))
+        total += sum_in_order(lane_sum(columns.reshape(-1, 1, length)).reshape(fold, channels))
     return total

@@ -1,0 +1,1 @@
+"""A machine that attacks every public entry point; README.md says how, `python tests/fuzz/attack.py` runs it."""
