@@ -366,3 +366,15 @@ class TestLoading:
         optimizer = optim.Adagrad({"a": np.zeros(2), "b": np.zeros((3, 4))})
         with pytest.raises(ValueError, match=r"param_groups\[0\] has betas, amsgrad, .*: it is of another optimizer"):
             optimizer.load_state_dict(self.saved())
+
+
+@pytest.mark.parametrize(
+    ("state", "text"), [({"step": 1 << 63}, "below 2\\^63"), ({"step": 5}, "state 'exp_avg' is missing")]
+)
+def test_a_step_count_alone(state, text):
+    w = np.ones(2)
+    optimizer = optim.Adam([w])
+    saved = {**optimizer.state_dict(), "state": {0: state}}
+    with pytest.raises(ValueError, match=text):
+        optimizer.load_state_dict(saved)
+    assert not optimizer.has_stepped

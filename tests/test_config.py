@@ -126,3 +126,8 @@ def test_importing_is_light():
     brought = set(run.stdout.split())
     assert "ravine" in brought, run.stderr
     assert not brought - {"ravine"} - set(sys.stdlib_module_names)
+
+
+def test_no_more_threads_than_there_are_places_for():
+    config.set_num_threads(99_999)
+    assert config.get_num_threads() == 256

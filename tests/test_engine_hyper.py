@@ -345,17 +345,11 @@ def test_a_number_of_a_class_of_its_own_says_itself_what_it_is():
 def test_a_number_in_a_tuple_may_become_another():
     """The tuple stays the same object; what it holds is read at every step."""
 
-    class Beta:
-        value = 0.9
-
-        def __float__(self):
-            return self.value
-
-    p, q, beta = np.ones(4), np.ones(4), Beta()
+    p, q, beta = np.ones(4), np.ones(4), np.array(0.9)
     optimizer, other = optim.Adam([p]), optim.Adam([q])
     optimizer.param_groups[0]["betas"] = (beta, 0.999)
     for value in (0.9, 0.9, 0.5):
-        beta.value = value
+        beta[...] = value
         other.param_groups[0]["betas"] = (value, 0.999)
         for each in (optimizer, other):
             each.step([GRAD])

@@ -135,6 +135,14 @@ def test_what_cannot_be_set_to_zero_is_refused(gradients, message):
     assert all((g == 1).all() for g in given)
 
 
+def test_gradients_that_overlap_in_part_are_not_set_to_zero():
+    buffer = np.ones(5)
+    plan = plan_of(optim.Adam([np.ones(3), np.ones(3)]))
+    with pytest.raises(ValueError, match="share memory, and cannot be set to zero"):
+        plan.step_with([buffer[:3], buffer[2:]], zero=True)
+    assert (buffer == 1).all()
+
+
 @pytest.mark.parametrize("shared", ["parameter", "state"])
 def test_a_gradient_that_lies_in_what_is_written_is_not_set_to_zero(shared):
     p = np.arange(6.0).reshape(2, 3)

@@ -382,7 +382,7 @@ ENGINE = [
         "cpp/plan/batch_norm.cpp",
         "return double(std::max(std::min(first, middle), std::min(std::max(first, middle), last)));",
         "return double(first);",
-        "tests/test_batchnorm_accuracy.py",
+        "tests/test_batchnorm_kernels.py -k 'not streamed'",
         "one value is as good as another, unless it lies far off",
     ),
     Mutant(
@@ -811,10 +811,8 @@ OPTIM = [
     Mutant(
         "handoff-from-the-gradient-point",
         "python/ravine/optim/handoff.py",
-        "            if isinstance(self.current, ScheduleFree):\n"
-        "                self.current.eval()\n"
-        "            self._beginning",
-        "            self._beginning",
+        "if isinstance(self.current, ScheduleFree):\n                self.current.eval()\n            self._beginning",
+        "self._beginning",
         "tests/test_handoff.py tests/test_handoff_state.py tests/test_handoff_errors.py",
         "only schedule-free stages have two forms",
     ),
@@ -891,12 +889,12 @@ OPTIM = [
         "the errors that one thinks of",
     ),
     Mutant(
-        "line-search-curvature",
+        "line-search-keeps-the-wrong-end",
         "python/ravine/optim/_lbfgs/line_search.py",
-        "if insufficient(new) or new.loss >= bracket[low].loss:",
-        "if insufficient(new):",
-        "tests/test_lbfgs.py tests/test_golden.py -k 'LBFGS or lbfgs'",
-        "the book has both conditions in one line",
+        "if new.slope * (bracket[high].t - bracket[low].t) >= 0:",
+        "if new.slope >= 0:",
+        "tests/test_lbfgs.py",
+        "the bracket is mostly in the order of t",
     ),
 ]
 

@@ -119,8 +119,6 @@ def chosen(names: list[str]) -> dict[str, list[Mutant]]:
 
 def check_unchanged_source(mutants: list[Mutant]) -> None:
     """Make sure that the tests pass without a mutant: what they say of one means nothing otherwise."""
-    if problem := build():
-        raise SystemExit(problem)
     runs = {mutant.tests for mutant in mutants}
     whole = {file for tests in runs if " -k " not in tests for file in tests.split()}
     for tests in [" ".join(sorted(whole)), *sorted(tests for tests in runs if " -k " in tests)]:
@@ -139,6 +137,8 @@ def main() -> int:
     if not areas:
         parser.error(f"no mutant is called like {' or '.join(arguments.names)}")
     copy_source()
+    if problem := build():
+        raise SystemExit(problem)
     if not arguments.unchecked:
         check_unchanged_source([mutant for mutants in areas.values() for mutant in mutants])
     counts: dict[str, Counter[str]] = {area: Counter() for area in areas}
