@@ -59,8 +59,8 @@ def attack(case: Case) -> None:
     """`functional.batch_norm_forward` and its backward pass."""
     batch, choose = Batch(case), case.choose
     args = batch.args
-    for _ in range(choose.of([0, 1, 1, 1, 2])):
-        args.spoil(choose.of(list(args.given)))
+    for name in dict.fromkeys(choose.of(list(args.given)) for _ in range(choose.of([0, 1, 1, 1, 2]))):
+        args.spoil(name)
     good = args.bad == "-"
     options: dict[str, Any] = {
         "training": batch.training, "momentum": 0.2, "eps": 1e-3, "layout": "NHWC" if batch.channels_last else "NCHW",

@@ -53,6 +53,20 @@ CORRUPTING = False
 
 KNOWN = [
     Known(
+        "what is loaded into the attributes of a user's own function object is taken as it is",
+        r"RAW: (CyclicLR|LambdaLR|MultiplicativeLR)\.step .*loaded: (scale_fn|lr_lambdas)",
+        """
+class Decay:
+    rate = 0.9
+    def __call__(self, t):
+        return self.rate**t
+schedule = lr_scheduler.LambdaLR(stepped(), Decay())
+state = schedule.state_dict()
+state["lr_lambdas"] = [{"rate": []}]
+refused(lambda: schedule.load_state_dict(state), "LambdaLR", ValueError)
+""",
+    ),
+    Known(
         "a jump of a composed schedule takes as long as it is far",
         "",
         """

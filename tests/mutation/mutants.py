@@ -787,7 +787,7 @@ OPTIM = [
     Mutant(
         "dropout-copies-for-nothing",
         "python/ravine/nn/dropout.py",
-        "if not self._is_training() or (self.p == 0 and out is None):",
+        "if not self._is_training() or (p == 0 and out is None):",
         "if not self._is_training():",
         "tests/test_dropout.py -k 'not streamed'",
         "a copy without anything dropped has the same values",
@@ -883,8 +883,8 @@ OPTIM = [
     Mutant(
         "lbfgs-not-taken-back",
         "python/ravine/optim/lbfgs.py",
-        "        except BaseException:\n            space.scatter(space.before)\n            raise",
-        "        except ValueError:\n            space.scatter(space.before)\n            raise",
+        "        except BaseException:\n            space.put_back()\n            raise",
+        "        except ValueError:\n            space.put_back()\n            raise",
         "tests/test_lbfgs.py tests/test_lbfgs_errors.py tests/test_lbfgs_state.py",
         "the errors that one thinks of",
     ),

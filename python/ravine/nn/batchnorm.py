@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,18 +143,23 @@ class _BatchNorm(Layer):
 
     def reset_running_stats(self) -> None:
         """Set the running statistics to a mean of 0, a variance of 1, and none seen."""
-        if self.running_mean is not None and self.running_var is not None:
-            self.running_mean.fill(0)
-            self.running_var.fill(1)
-            self.num_batches_tracked = 0
+        self._fill({"running_mean": 0, "running_var": 1})
+        self.num_batches_tracked = 0
 
     def reset_parameters(self) -> None:
         """Set the weight to 1, the bias to 0, and reset the running statistics."""
-        self.reset_running_stats()
-        if self.weight is not None:
-            self.weight.data.fill(1)
-        if self.bias is not None:
-            self.bias.data.fill(0)
+        self._fill({"running_mean": 0, "running_var": 1, "weight": 1, "bias": 0})
+        self.num_batches_tracked = 0
+
+    def _fill(self, values: Mapping[str, float]) -> None:
+        """Fill those of these arrays that the layer has, or raise where one cannot be."""
+        state = {name: array for name, array in self._state().items() if name in values}
+        for name, array in state.items():
+            if not isinstance(array, np.ndarray) or not array.flags.writeable:
+                came = "read-only" if isinstance(array, np.ndarray) else describe(array)
+                raise TypeError(f"{type(self).__name__}: {name} is {came}; expected an array to write to.")
+        for name, array in state.items():
+            array.fill(values[name])
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield "weight" and "bias" with their `Parameter`s, where the layer has them."""

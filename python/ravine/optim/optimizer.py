@@ -345,8 +345,8 @@ class Optimizer:
         lines = []
         for index, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {index}")
-            shown = {str(key): value for key, value in group.items() if key not in ("params", "param_names")}
-            lines += [f"    {key}: {shown[key]}" for key in sorted(shown)]
+            shown = {} if not isinstance(group, dict) else {str(key): value for key, value in group.items()}
+            lines += [f"    {key}: {shown[key]}" for key in sorted(shown) if key not in ("params", "param_names")]
         return "\n".join([f"{self._owner} (", *lines, ")"])
 
     def _shared(self) -> Iterator[Any]:

@@ -96,7 +96,7 @@ class Space:
                 continue
             where = f"{self._owner}: {record.label}"
             given = as_gradient(gradient, where)
-            array = given.to_dense() if isinstance(given, SparseGrad) else given
+            array = _dense(given, where) if isinstance(given, SparseGrad) else given
             if array.shape != record.array.shape or array.dtype != record.array.dtype:
                 raise ValueError(
                     f"{where}: its gradient is {describe(array)}; expected {describe(record.array)}. Convert it with "
@@ -121,6 +121,13 @@ class Space:
         """Return a copy of a saved vector, or raise an error that begins with `where`."""
         vector: Array = of_array(self.dtype, (self.size,))(where, value).copy()
         return vector
+
+
+def _dense(gradient: SparseGrad, where: str) -> Array:
+    try:
+        return gradient.to_dense()
+    except (TypeError, ValueError) as error:  # its arrays have been changed since it was made
+        raise type(error)(f"{where}: its gradient: {error}") from error
 
 
 def dot(a: Array, b: Array) -> float:

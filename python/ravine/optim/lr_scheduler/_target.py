@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from ravine._arrays import describe
 from ravine._hyper import Check, Numbers, Range, as_float, finite, is_number, shown
 from ravine.optim._followers import Follower
 from ravine.optim._handoff_stages import groups_differ
@@ -19,7 +20,10 @@ def learning_rates(optimizer: Optimizer | KeyView, where: str = "") -> list[floa
         TypeError, ValueError: a group has none, or something else there.
     """
     name = optimizer.name if isinstance(optimizer, KeyView) else "lr"
-    return [_value_of(group, f"{where}param_groups[{i}]", name) for i, group in enumerate(optimizer.param_groups)]
+    groups = optimizer.param_groups
+    if not isinstance(groups, list):
+        raise TypeError(f"{where}param_groups is {describe(groups)}; expected the list of the optimizer's groups.")
+    return [_value_of(group, f"{where}param_groups[{i}]", name) for i, group in enumerate(groups)]
 
 
 def _value_of(group: MutableMapping[str, Any], where: str, name: str) -> float:
@@ -123,6 +127,8 @@ class KeyView:
     def param_groups(self) -> list[GroupView]:
         """The groups, with the key's value under "lr"."""
         groups = self.optimizer.param_groups
+        if not isinstance(groups, list):
+            return groups
         if self._viewed is not groups or len(self._views) != len(groups):
             self._viewed = groups
             self._views = [GroupView(group, self.key, self.position, self.name) for group in groups]

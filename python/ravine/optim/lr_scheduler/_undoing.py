@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ravine.optim.lr_scheduler._standing import Standing
-from ravine.optim.lr_scheduler._target import KeyView
+from ravine.optim.lr_scheduler._target import KeyView, learning_rates
 
 
 def all_or_nothing(schedule: Standing, act: Callable[[], None]) -> None:
     """Do something to a schedule, its parts and the groups that it drives; where that fails, they are as before."""
+    learning_rates(schedule.optimizer, schedule._where)  # so that the groups are what they should be
     parts = [schedule]
     for part in parts:
         parts += getattr(part, "_schedulers", ())
