@@ -108,6 +108,21 @@ def test_a_wrong_number_of_threads_is_an_error(threads):
     assert f"RAVINE_THREADS: '{threads}' is not a whole number, 1 or more, or unset RAVINE_THREADS" in run.stderr
 
 
+@pytest.mark.parametrize("threading", config.available_threadings())
+def test_more_threads_than_any_machine_has(threading):
+    code = """
+import numpy as np
+from ravine import config, optim
+p = np.zeros(1 << 21)
+optim.SGD([p], lr=1.0).step([np.ones(1 << 21)])
+print(config.get_num_threads(), p.min(), p.max())
+config.set_num_threads(10**12)
+print(config.get_num_threads())
+"""
+    run = python(code, RAVINE_THREADS="99999", RAVINE_THREADING=threading)
+    assert run.stdout.split() == ["256", "-1.0", "-1.0", "256"], run.stderr
+
+
 def test_threading():
     for name in config.available_threadings():
         config.set_threading(name)

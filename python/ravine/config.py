@@ -51,15 +51,16 @@ def set_num_threads(threads: int | None) -> None:
     """Set how many threads a large step is given; the results have the same bits for any number.
 
     Args:
-        threads: 1 or more, or None for the default: `RAVINE_THREADS` where it is set, else the number of CPUs that this
-            process may use by its affinity and the quota of its control groups, and `OMP_NUM_THREADS` at the most.
+        threads: 1 or more, of which 256 are used at the most, or None for the default: `RAVINE_THREADS` where it is set,
+            else the number of CPUs that this process may use by its affinity and the quota of its control groups, and
+            `OMP_NUM_THREADS` at the most.
 
     Raises:
         ValueError: `threads` is not a whole number, 1 or more.
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise ValueError(f"set_num_threads: threads={threads!r}; expected a whole number, 1 or more, or None.")
-    _core.set_num_threads(threads or 0)
+    _core.set_num_threads(min(threads or 0, 1 << 16))
 
 
 def available_threadings() -> list[str]:
