@@ -51,7 +51,7 @@ def set_num_threads(threads: int | None) -> None:
     """Set how many threads a large step is given; the results have the same bits for any number.
 
     Args:
-        threads: 1 or more, of which 256 are used at the most, or None for the default: `RAVINE_THREADS` where it is set,
+        threads: 1 or more, of which 256 are used at most; or None for the default, `RAVINE_THREADS` where it is set,
             else the number of CPUs that this process may use by its affinity and the quota of its control groups, and
             `OMP_NUM_THREADS` at the most.
 
