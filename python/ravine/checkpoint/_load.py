@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import setitem
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +104,21 @@ def load(
 
 
 def _alone(optimizers: Sequence[Optimizer], act: Act) -> None:
-    """Do something while no optimizer is in the middle of a step."""
-    if not optimizers:
+    """Do something while no optimizer is in the middle of a step: `Optimizer._held` for any number of them."""
+    held: list[dict[int, None]] = []
+    try:
+        for each in optimizers:
+            while not held or held[-1] is not each._idle:
+                try:
+                    del each._idle[0]
+                except KeyError:
+                    each._wait_for_saving("load_state_dict", "in other threads call it between steps")
+                    continue
+                held.append(each._idle)  # a `del` is no call, so no signal comes between
+            each._finish()
         act()
-        return
-    optimizers[0]._held("load_state_dict", lambda: _alone(optimizers[1:], act))
+    finally:
+        list(map(setitem, held, repeat(0), repeat(None)))  # one call, so none of them is left
 
 
 def _take_over(checkpoint: Checkpoint, given: Mapping[str, Any]) -> None:
