@@ -11,7 +11,9 @@ namespace {  // see rules/rules.hpp
 
 // Element e takes half word e % 8, the lower half of a word first, of those that counter e / 8 gives.
 inline void draw_masks(const Random& random_bits, std::int64_t blocks, std::uint16_t* mask) {
-  const auto [seed, counter, threshold] = random_bits;
+  // No structured binding: OpenMP of older compilers captures none.
+  const std::uint64_t seed = random_bits.seed, counter = random_bits.counter;
+  const std::uint32_t threshold = random_bits.threshold;
   constexpr int half_words = 8;
   static_assert(lanes * half_words == random_block && lanes % philox_lanes == 0, "");
   for (std::int64_t block = 0; block < blocks; ++block) {
