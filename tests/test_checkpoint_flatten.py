@@ -156,6 +156,13 @@ def test_what_cannot_be_saved_is_named_by_its_place(state, message):
         flatten(state)
 
 
+def test_memory_that_is_gone_is_named_by_its_place():
+    view = memoryview(b"abc")
+    view.release()
+    with pytest.raises(TypeError, match=r"^flatten: the state\['a'\]: cannot see the memory of memoryview"):
+        flatten({"a": view})
+
+
 def test_a_state_that_contains_itself():
     state = {}
     state["self"] = state
