@@ -45,6 +45,12 @@ def test_show(path, capsys):
     assert "DAMAGED" not in printed
 
 
+def test_show_what_no_terminal_should_get(path, capsys):
+    checkpoint.save(path, rng={"\ud800\x1b[2J": np.random.default_rng()})
+    assert cli.main(["checkpoint", "show", str(path)]) == 0
+    assert r"\ud800\x1b[2J: PCG64" in capsys.readouterr().out
+
+
 def test_show_a_damaged_file(path, capsys):
     checkpoint.save(path, params={"a": np.zeros(100), "b": np.ones(100), "c": np.full(100, 2.0)})
     content = bytearray(path.read_bytes())

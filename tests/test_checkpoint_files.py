@@ -146,6 +146,53 @@ def test_places_where_there_can_be_no_file(tmp_path):
 # --- leftovers
 
 
+@pytest.mark.parametrize("act", [checkpoint.save, checkpoint.load])
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        (None, TypeError, "path=None is a NoneType; expected a str or a path"),
+        (3, TypeError, "path=3 is a int"),
+        (["run.ckpt"], TypeError, "is a list"),
+        ("a\0b", ValueError, "cannot be the name of a file"),
+        ("\ud800", ValueError, "cannot be the name of a file"),
+    ],
+    ids=["None", "number", "list", "NUL", "surrogate"],
+)
+def test_what_is_no_path(act, path, error, message):
+    with pytest.raises(error, match=rf"^checkpoint\.{act.__name__}: .*{message}"):
+        act(path)
+
+
+def test_a_path_in_bytes(path):
+    checkpoint.save(os.fsencode(path), step=3)
+    assert checkpoint.load(os.fsencode(path)).step == 3
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to nothing"])
+def test_what_is_no_file_beside_it_is_none_of_those_kept(kind, path):
+    """The new file was in its place already when the old code stumbled over it."""
+    beside = path.with_name("run.000001.ckpt")
+    if kind == "folder":
+        beside.mkdir()
+    else:
+        beside.symlink_to("nothing")
+    for k in range(4):
+        checkpoint.save(path, step=k, keep=2)
+    assert names(path) == ["run.000001.ckpt", "run.000004.ckpt", "run.ckpt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_that_is_named_as_a_leftover(path):
+    pipe = path.with_name(".run.ckpt.0123456789abcdef.tmp")
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDWR)  # so that opening it would not wait
+    try:
+        checkpoint.save(path)
+    finally:
+        os.close(descriptor)
+    assert pipe.is_fifo()
+
+
 def leftover(path, name=".run.ckpt.0123456789abcdef.tmp"):
     there = path.with_name(name)
     there.write_bytes(b"x")

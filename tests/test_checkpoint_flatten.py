@@ -147,12 +147,20 @@ def test_arrays_are_not_copied():
         ({"a": np.array([None])}, r"\['a'\] is object, shape \(1,\); expected an array of numbers, text or dates"),
         ({"a": np.zeros(2, "i4,f4")}, r"\['a'\] is .*; expected an array of numbers"),
         ({"a": np.ma.masked_array([1, 2], [0, 1])}, r"\['a'\] is a MaskedArray; expected None"),
+        ({"a": 10**5000}, r"\['a'\] is an int of 16610 bits; expected 14000 at most"),
         ({frozenset(): 1}, r"the state has a key frozenset\(\), a frozenset"),
     ],
 )
 def test_what_cannot_be_saved_is_named_by_its_place(state, message):
     with pytest.raises(TypeError, match=message):
         flatten(state)
+
+
+def test_memory_that_is_gone_is_named_by_its_place():
+    view = memoryview(b"abc")
+    view.release()
+    with pytest.raises(TypeError, match=r"^flatten: the state\['a'\]: cannot see the memory of memoryview"):
+        flatten({"a": view})
 
 
 def test_a_state_that_contains_itself():

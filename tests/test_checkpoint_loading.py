@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import zipfile
-import zlib
 from contextlib import suppress
 
 import numpy as np
 import pytest
 from checkpoint_cases import assert_same
+from fuzz.checkpoint_files import changed_somewhere, manifest_of, rebuilt
+from fuzz.choices import Choices
 from ravine import checkpoint, nn, optim
 from ravine.checkpoint import _format, _generators, _load
 from ravine.optim.lr_scheduler import ExponentialLR, StepLR
@@ -89,6 +91,13 @@ def test_loading_without_objects_only_reads(path):
     assert_same(trained.outcome(), before)
     found.params["w"][:] = 0  # its own memory, which may be written
     assert_same(trained.outcome(), before)
+
+
+def test_an_optimizer_that_is_given_twice(path):
+    trained, new = Training(3), Training()
+    checkpoint.save(path, optimizer=[trained.optimizer] * 2)
+    checkpoint.load(path, optimizer=[new.optimizer] * 2)
+    assert_same(new.optimizer.state_dict(), trained.optimizer.state_dict())
 
 
 def test_a_part_of_it(path):
@@ -183,11 +192,38 @@ def test_a_damaged_state_of_a_generator(name, path):
     before = _generators.state_of(rng)
     checkpoint.save(path, rng=rng)
     content = path.read_bytes()
-    footer = _format.read_footer(content[-_format.FOOTER_BYTES :])
-    manifest = json.loads(content[footer.manifest.start :][: footer.manifest.size])
+    manifest = manifest_of(content)
     manifest["parts"]["rng"] = {"state": 3}
     path.write_bytes(rebuilt(content, manifest))
     with pytest.raises(ValueError, match="rng: this is no state of "):
+        checkpoint.load(path, rng=rng)
+    assert_same(_generators.state_of(rng), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "junk"),
+    [
+        ("MT19937", ("state", "pos"), 2**31 - 1),
+        ("MT19937", ("state", "pos"), -1),
+        ("RandomState", ("state", "pos"), 625),
+        ("Philox", ("buffer_pos",), -(2**31)),
+        ("Philox", ("buffer_pos",), 5),
+        ("random.Random", ("$tuple", 2), "x"),
+    ],
+)
+def test_a_state_of_a_generator_that_reads_beyond_its_numbers(name, place, junk, path):
+    """NumPy takes it over, and reads foreign memory at the next number."""
+    rng = GENERATORS[name]()
+    before = _generators.state_of(rng)
+    checkpoint.save(path, rng=rng)
+    content = path.read_bytes()
+    manifest = manifest_of(content)
+    inner = manifest["parts"]["rng"]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = junk
+    path.write_bytes(rebuilt(content, manifest))
+    with pytest.raises(ValueError, match=r"rng: this is no state of .*: its (place|next)"):
         checkpoint.load(path, rng=rng)
     assert_same(_generators.state_of(rng), before)
 
@@ -291,6 +327,17 @@ def test_a_newer_format_is_refused_by_name(path):
     path.write_bytes(content.replace(b"ravine checkpoint 0001", b"ravine checkpoint 0002"))
     with pytest.raises(checkpoint.DamagedError, match="is a checkpoint of format 2; this version of ravine reads form"):
         checkpoint.load(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_not_waited_for(path):
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)  # so that nobody waits here either
+    try:
+        with pytest.raises(OSError, match="no regular file"):
+            checkpoint.load(path)
+    finally:
+        os.close(descriptor)
 
 
 def test_a_file_that_is_not_there(tmp_path):
@@ -424,65 +471,16 @@ def test_not_in_the_middle_of_a_step(path):
 # --- files that somebody has made up
 
 
-def rebuilt(content, manifest):
-    """Return a file with another manifest, with all checksums right."""
-    footer = _format.read_footer(content[-_format.FOOTER_BYTES :])
-    members, headers, position = [], [], 0
-    for name, entry in json.loads(content[footer.manifest.start :][: footer.manifest.size])["arrays"].items():
-        members.append(_format.Member(f"{name}.npy", entry["start"], entry["head"] + entry["bytes"], entry["crc32"]))
-        headers.append(position)
-        position = members[-1].start + members[-1].size
-    text = json.dumps(manifest).encode()
-    head = _format.local_header(_format.MANIFEST, len(text), zlib.crc32(text), position)
-    members.append(_format.Member(_format.MANIFEST, position + len(head), len(text), zlib.crc32(text)))
-    headers.append(position)
-    end = members[-1].start + len(text)
-    return content[:position] + head + text + _format.ending(members, headers, end)
-
-
-def changed_somewhere(value, rng):
-    """Return a JSON value in which one random place is something else."""
-    junk = [
-        None,
-        True,
-        -1,
-        0,
-        3,
-        2**70,
-        0.5,
-        "",
-        "O",
-        "<f8",
-        "|O8",
-        [],
-        [[1]],
-        {},
-        {"$array": "params/0"},
-        {"$dict": 3},
-    ]
-    if isinstance(value, dict | list) and value and rng.random() < 0.85:
-        keys = list(value) if isinstance(value, dict) else range(len(value))
-        key = rng.choice(keys)
-        changed = value.copy()
-        if rng.random() < 0.1:
-            del changed[key]
-        else:
-            changed[key] = changed_somewhere(value[key], rng)
-        return changed
-    return rng.choice(junk)
-
-
 def test_a_manifest_of_somebody_else_raises_nothing_but_value_errors(path):
     trained = Training(2)
     checkpoint.save(path, **trained.parts(), extra=[np.ones(2), (1, np.int8(3))], step=1)
     content = path.read_bytes()
-    footer = _format.read_footer(content[-_format.FOOTER_BYTES :])
-    manifest = json.loads(content[footer.manifest.start :][: footer.manifest.size])
+    manifest = manifest_of(content)
     assert rebuilt(content, manifest) == content
     rng, new = random.Random(0), Training()
     before, refused = new.outcome(), 0
     for _ in range(1000):
-        path.write_bytes(rebuilt(content, changed_somewhere(manifest, rng)))
+        path.write_bytes(rebuilt(content, changed_somewhere(Choices(rng.randrange), manifest)))
         try:
             checkpoint.load(path, mmap=rng.random() < 0.5, **new.parts())
         except ValueError:
@@ -512,12 +510,20 @@ def test_a_manifest_of_somebody_else_raises_nothing_but_value_errors(path):
 def test_an_array_of_somebody_else(change, message, path):
     checkpoint.save(path, extra=np.ones(2))
     content = path.read_bytes()
-    footer = _format.read_footer(content[-_format.FOOTER_BYTES :])
-    manifest = json.loads(content[footer.manifest.start :][: footer.manifest.size])
+    manifest = manifest_of(content)
     manifest["arrays"]["extra"].update(change)
     path.write_bytes(rebuilt(content, manifest))
     with pytest.raises(checkpoint.DamagedError, match=message):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_text_that_is_none(mmap, path):
+    text = np.array(["a", "b"])
+    checkpoint.save(path, extra=[text, text[0]])
+    path.write_bytes(path.read_bytes().replace(text.tobytes()[:4], b"\xff" * 4))
+    with pytest.raises(checkpoint.DamagedError, match="cannot be: it is no text"):
+        checkpoint.load(path, mmap=mmap, verify=False)
 
 
 @pytest.mark.parametrize("start", [0, 64, 2**63, 2**64 - 1])

@@ -27,6 +27,14 @@ def test_a_short_attack(seed):
     assert sum(found.tried.values()) > CASES
 
 
+def test_a_short_attack_on_checkpoints():
+    found = attack.attack(0, 0, 100, what="checkpoints")
+    assert not found.unknown, "\n".join(
+        f"{Failure(*failure)}\n    {attack.command(0, index, 'checkpoints')}" for index, failure in found.unknown[:20]
+    )
+    assert {"load", "save", "flatten", "checkpoint show"} <= {entry for entry, *_ in found.tried}
+
+
 @pytest.mark.parametrize("dying", [False, True])
 def test_what_is_known_still_fails(dying):
     programs = [(each.name, each.mended) for each in KNOWN if each.dies == dying]

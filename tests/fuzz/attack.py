@@ -25,20 +25,21 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
 
 from fuzz.known import known
-from fuzz.one_case import run
+from fuzz.one_case import KINDS, run
 
 _FLUSH = 2000  # cases between two reports of a child
 _PATIENCE = 60.0  # seconds that one case may take
 
 
-def command(seed: int, index: int) -> str:
-    return f"python tests/fuzz/attack.py --seed {seed} --case {index}"
+def command(seed: int, index: int, what: str = "everything") -> str:
+    chosen = "" if what == "everything" else f"--what {what} "
+    return f"python tests/fuzz/attack.py {chosen}--seed {seed} --case {index}"
 
 
 # --- in the child
 
 
-def child(seed: int, begin: int, end: int, progress: Path, report: Path) -> None:
+def child(what: str, seed: int, begin: int, end: int, progress: Path, report: Path) -> None:
     """Run cases, telling where it is in one file and what was found in another."""
     faulthandler.enable()
     with progress.open("r+b") as file, report.open("a", encoding="utf-8") as out:
@@ -46,7 +47,7 @@ def child(seed: int, begin: int, end: int, progress: Path, report: Path) -> None
         tried: Counter[Any] = Counter()
         for index in range(begin, end):
             struct.pack_into("q", at, 0, index)
-            case = run(seed, index)
+            case = run(seed, index, None, what)
             tried.update(case.tried)
             for failure in case.failures:
                 out.write(json.dumps({"index": index, "failure": failure}) + "\n")
@@ -81,15 +82,20 @@ class Outcome:
         return [(index, failure) for index, failure in self.failures if known(failure) is None]
 
 
-def attack(seed: int, begin: int, end: int, show: bool = False, program: str = __file__) -> Outcome:
-    """Run the cases from `begin` to `end` in child processes, which run a program that is this one but for tests."""
+def attack(
+    seed: int, begin: int, end: int, show: bool = False, program: str = __file__, what: str = "everything"
+) -> Outcome:
+    """Run the cases from `begin` to `end` in child processes, which run a program that is this one but for tests.
+
+    `what` is a key of `KINDS`.
+    """
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as folder:
         progress, report = Path(folder, "progress"), Path(folder, "report")
         while begin < end:
             progress.write_bytes(struct.pack("q", begin))
             report.write_text("")
-            arguments = [str(n) for n in (seed, begin, end)] + [str(progress), str(report)]
+            arguments = [what, *map(str, (seed, begin, end))] + [str(progress), str(report)]
             with Path(folder, "stderr").open("w+") as errors:
                 process = subprocess.Popen([sys.executable, program, "--child", *arguments], stderr=errors)
                 try:
@@ -108,14 +114,14 @@ def attack(seed: int, begin: int, end: int, show: bool = False, program: str = _
                 else:
                     outcome.failures.append((found["index"], found["failure"]))
                     if show:
-                        _show(seed, *outcome.failures[-1])
+                        _show(what, seed, *outcome.failures[-1])
             if not died:
                 break
-            entry, bad, mutation = _last_said(seed, at, program)
+            entry, bad, mutation = _last_said(what, seed, at, program)
             detail = f"{died}; {_where(said)}"
             outcome.failures.append((at, ["HANG" if "hang" in died else "CRASH", entry, bad, mutation, detail]))
             if show:
-                _show(seed, *outcome.failures[-1])
+                _show(what, seed, *outcome.failures[-1])
             begin = at + 1
     return outcome
 
@@ -139,9 +145,9 @@ def _wait(process: Any, progress: Path, show: bool, end: int) -> str:
     return "" if process.returncode == 0 else f"exit status {process.returncode}"
 
 
-def _last_said(seed: int, index: int, program: str) -> tuple[str, str, str]:
+def _last_said(what: str, seed: int, index: int, program: str) -> tuple[str, str, str]:
     """Run a case alone that ends the process; return what it was doing."""
-    alone = [sys.executable, program, "--seed", str(seed), "--case", str(index)]
+    alone = [sys.executable, program, "--what", what, "--seed", str(seed), "--case", str(index)]
     try:
         said = subprocess.run(alone, capture_output=True, text=True, timeout=_PATIENCE, check=False).stdout
     except subprocess.TimeoutExpired as error:
@@ -157,9 +163,9 @@ def _where(said: str) -> str:
     return " ".join([*fatal[:1], *files[:1]])[:200]
 
 
-def _show(seed: int, index: int, failure: list[str]) -> None:
+def _show(what: str, seed: int, index: int, failure: list[str]) -> None:
     if known(failure) is None:
-        print(f"{failure[0]}: {' | '.join(failure[1:])}\n    {command(seed, index)}", flush=True)
+        print(f"{failure[0]}: {' | '.join(failure[1:])}\n    {command(seed, index, what)}", flush=True)
 
 
 def summary(outcome: Outcome, cases: int, seconds: float) -> str:
@@ -181,24 +187,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000, help="how many to run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--what", choices=KINDS, default="everything", help="to attack (default: %(default)s)")
     parser.add_argument("--begin", type=int, default=0, help="index of the first")
     parser.add_argument("--case", type=int, help="run this one alone, here, saying what it does")
     parser.add_argument("--quiet", action="store_true", help="no table of what was tried")
-    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
     np.seterr(all="ignore")
     if options.child:
-        seed, begin, end, progress, report = options.child
-        child(int(seed), int(begin), int(end), Path(progress), Path(report))
+        what, seed, begin, end, progress, report = options.child
+        child(what, int(seed), int(begin), int(end), Path(progress), Path(report))
         return 0
     if options.case is not None:
         faulthandler.enable()
-        case = run(options.seed, options.case, lambda text: print(text, flush=True))
+        case = run(options.seed, options.case, lambda text: print(text, flush=True), options.what)
         for failure in case.failures:
             print(failure)
         return bool(case.failures)
     began = time.monotonic()
-    outcome = attack(options.seed, options.begin, options.begin + options.cases, show=True)
+    outcome = attack(options.seed, options.begin, options.begin + options.cases, show=True, what=options.what)
     if not options.quiet:
         print(summary(outcome, outcome.end - options.begin, time.monotonic() - began))
     for name, n in Counter(each.name for _, f in outcome.failures if (each := known(f))).most_common():

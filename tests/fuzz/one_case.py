@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ravine import _core, config
 
-from fuzz import batch_norm, batches, closures, dropout, during, layers, optimizers, schedules, sparse
+from fuzz import (
+    batch_norm,
+    batches,
+    checkpoints,
+    closures,
+    dropout,
+    during,
+    layers,
+    optimizers,
+    schedules,
+    sparse,
+    splitting,
+)
 from fuzz.choices import Choices
 from fuzz.oracle import Case, Ended
 
@@ -16,17 +28,20 @@ from fuzz.oracle import Case, Ended
 ATTACKS = [
     *[optimizers.attack] * 8, *[batch_norm.attack] * 5, *[dropout.attack] * 3, *[layers.attack] * 3,
     *[sparse.attack] * 2, batches.attack, *[schedules.attack] * 2, *[during.attack] * 3, during.attack_layers,
-    closures.attack_lbfgs, closures.attack_handoff,
+    closures.attack_lbfgs, closures.attack_handoff, checkpoints.attack, splitting.attack,
 ]  # fmt: skip
+ATTACKS_ON_CHECKPOINTS = [*[checkpoints.attack] * 9, splitting.attack]
+# What may be attacked alone, by name.
+KINDS: dict[str, Sequence[Callable[[Case], None]]] = {"everything": ATTACKS, "checkpoints": ATTACKS_ON_CHECKPOINTS}
 
 
-def run(seed: int, index: int, say: Callable[[str], None] | None = None) -> Case:
+def run(seed: int, index: int, say: Callable[[str], None] | None = None, what: str = "everything") -> Case:
     """Run a case, and return it with what it has found."""
-    return run_with(Choices.seeded(seed, index), say)
+    return run_with(Choices.seeded(seed, index), say, what)
 
 
-def run_with(choose: Choices, say: Callable[[str], None] | None = None) -> Case:
-    """Run the case of some choices."""
+def run_with(choose: Choices, say: Callable[[str], None] | None = None, what: str = "everything") -> Case:
+    """Run the case of some choices; `what` is a key of `KINDS`."""
     case = Case(choose, say)
     config.set_isa(choose.of(config.available_isas()))
     threads = choose.of([1, 1, 1, 1, 1, 2, 3])
@@ -35,7 +50,7 @@ def run_with(choose: Choices, say: Callable[[str], None] | None = None) -> Case:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            choose.of(ATTACKS)(case)
+            choose.of(KINDS[what])(case)
     except Ended:
         pass
     except Exception as error:

@@ -17,19 +17,56 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from ravine._arrays import describe
+from ravine._hyper import shown
+
 try:
     import fcntl
 except ImportError:  # Windows, which deletes no file that is open
     fcntl = None  # type: ignore[assignment]
 
 
-def target(path: str | os.PathLike[str]) -> Path:
-    """Return where a file of this name is to be: links are followed.
+def real_path(where: str, path: object) -> Path:
+    """Return a path with all links followed.
+
+    Args:
+        where: how error messages begin.
+        path: as it came.
 
     Raises:
+        TypeError, ValueError: it is none.
+    """
+    try:
+        return Path(os.path.realpath(os.fsdecode(path)))  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{where}: path={shown(path)} is a {describe(path)}; expected a str or a path.") from None
+    except ValueError as error:  # of characters that no name can have
+        raise ValueError(f"{where}: path={shown(path)} cannot be the name of a file: {error}.") from None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file: opening a pipe waits until somebody writes to it.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "this is no regular file", str(path))
+    return path.open("rb")
+
+
+def target(where: str, path: object) -> Path:
+    """Return where a file of this name is to be: links are followed.
+
+    Args:
+        where: how error messages begin.
+        path: as it came.
+
+    Raises:
+        TypeError, ValueError: it is no path.
         OSError: there cannot be a file; the message says why.
     """
-    result = Path(os.path.realpath(path))
+    result = real_path(where, path)
     if not result.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such directory", str(result.parent))
     if result.exists() and not result.is_file():
@@ -61,7 +98,7 @@ def numbered(path: Path) -> list[tuple[int, Path]]:
     """Return the earlier files of this name with their numbers, the oldest first: run.ckpt, run.000001.ckpt, ..."""
     form = re.compile(re.escape(path.stem) + r"\.(\d{6,})" + re.escape(path.suffix))
     found = ((form.fullmatch(each.name), each) for each in path.parent.iterdir())
-    return sorted((int(match[1]), each) for match, each in found if match)
+    return sorted((int(match[1]), each) for match, each in found if match and each.is_file())
 
 
 def _number(path: Path) -> None:
@@ -133,7 +170,7 @@ def _is_ours(temporary: Path, file: BinaryIO) -> bool:
 def _remove_leftovers(path: Path) -> None:
     form = re.compile(rf"\.{re.escape(path.stem)}(\.\d{{6,}})?{re.escape(path.suffix)}\.[0-9a-f]{{16}}\.tmp")
     for each in path.parent.iterdir():
-        if form.fullmatch(each.name):
+        if form.fullmatch(each.name) and each.is_file():
             with suppress(OSError):  # it is locked, or another has removed it
                 if fcntl is not None:
                     with each.open("rb") as file:

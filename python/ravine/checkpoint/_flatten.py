@@ -17,6 +17,8 @@ _KINDS = "biufcSUmM"
 # Of np.savez: these are its own arguments.
 _RESERVED = ("file", "allow_pickle")
 _LONGEST_NAME = 200
+# Python reads and writes no decimal number of more than 4300 digits.
+_MOST_BITS = 14_000
 _EXPECTED = "None, True or False, int, float, str, an array, or a list, tuple or dict of these"
 
 
@@ -75,6 +77,11 @@ class _Flattener:
         self.arrays: dict[str, Array] = {}
 
     def value(self, value: Any, path: tuple[Any, ...]) -> Any:
+        if type(value) is int and value.bit_length() > _MOST_BITS:
+            raise TypeError(
+                f"flatten: {_place(path)} is an int of {value.bit_length()} bits; expected {_MOST_BITS} at most, "
+                "which JSON is read with. Save it as an array of its bytes."
+            )
         if value is None or type(value) in (bool, int, str):
             return value
         if type(value) is float:
@@ -89,7 +96,11 @@ class _Flattener:
     def _of_memory(self, value: Any, path: tuple[Any, ...]) -> Any:
         if isinstance(value, np.generic):
             return {"$scalar": self._array(np.asarray(value), value, path)}
-        array = None if isinstance(value, bytes | bytearray | np.ma.MaskedArray) else as_array(value)
+        array = (
+            None
+            if isinstance(value, bytes | bytearray | np.ma.MaskedArray)
+            else as_array(value, f"flatten: {_place(path)}")
+        )
         if array is None:
             raise TypeError(f"flatten: {_place(path)} is a {type(value).__name__}; expected {_EXPECTED}.")
         return {"$array": self._array(array, value, path)}

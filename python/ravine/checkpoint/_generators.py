@@ -40,11 +40,30 @@ def _set_state(rng: Any, state: Any) -> None:
         _source(rng).state = state
 
 
+def _check_places(state: Any) -> None:
+    """Raise where a state would be read beyond its numbers: NumPy and Python take over what follows as it is.
+
+    Raises:
+        TypeError, ValueError: see there.
+    """
+    if isinstance(state, tuple):  # of random.Random, which looks at all but the second of two normal numbers
+        if not isinstance(state[2], float | None):
+            raise TypeError("its next normal number is none")
+        return
+    if "buffer_pos" in state and not 0 <= state["buffer_pos"] <= len(state["buffer"]):
+        raise ValueError("its place in its buffer is outside")
+    inner = state["state"]
+    if "pos" in inner and not 0 <= inner["pos"] <= len(inner["key"]):
+        raise ValueError("its place in its key is outside")
+
+
 def change_of(rng: Any, state: Any, problems: list[str]) -> Change:
     """Check a saved state, list what is wrong with it, and return what loading does."""
     try:
-        _set_state(type(_source(rng))(), state)
-    except (TypeError, ValueError, KeyError, OverflowError, IndexError) as error:
+        scratch = type(_source(rng))()
+        _set_state(scratch, state)
+        _check_places(state_of(scratch))
+    except (AttributeError, TypeError, ValueError, KeyError, OverflowError, IndexError) as error:
         problems.append(f"this is no state of {name_of(rng)}: {error}")
 
     def undo() -> Act:

@@ -13,6 +13,7 @@ from typing import Any
 from ravine._hyper import flag
 from ravine.checkpoint import _background
 from ravine.checkpoint._changes import Act, Change, make_all
+from ravine.checkpoint._files import open_regular, real_path
 from ravine.checkpoint._flatten import unflatten
 from ravine.checkpoint._params import param_changes
 from ravine.checkpoint._parts import KINDS, changes, objects_of
@@ -92,14 +93,15 @@ def load(
     """
     given = {"params": params, "layers": layers, "optimizer": optimizer, "scheduler": scheduler, "rng": rng}
     mapped, verify = flag(f"{_WHERE}: mmap", mmap), flag(f"{_WHERE}: verify", verify)
-    place = Path(os.path.realpath(path))
+    place = real_path(_WHERE, path)
     _background.finish(place)
-    with place.open("rb") as file:
+    with open_regular(place) as file:
         contents = Contents(place, file)
         arrays = contents.arrays(mapped=mapped, verify=verify)
     checkpoint = _as_checkpoint(contents, arrays)
-    optimizers = [] if optimizer is None else list(objects_of(_WHERE, "optimizer", optimizer).values())
-    _alone(optimizers, lambda: _take_over(checkpoint, given))
+    optimizers = {} if optimizer is None else objects_of(_WHERE, "optimizer", optimizer)
+    each_once = list({id(one): one for one in optimizers.values()}.values())
+    _alone(each_once, lambda: _take_over(checkpoint, given))
     return checkpoint
 
 

@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import struct
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -217,6 +218,10 @@ class Contents:
     def _array(self, entry: Entry, buffer: Any, offset: int) -> Array:
         try:
             array: Array = np.ndarray(entry.shape, entry.dtype, buffer, offset, order=entry.order)
+            if entry.dtype.kind == "U" and entry.nbytes:
+                code_points = np.frombuffer(buffer, entry.dtype.str[0] + "u4", entry.nbytes // 4, offset)
+                if code_points.max() > sys.maxunicode:  # which NumPy looks at only where it makes text of it, too late
+                    raise ValueError("it is no text")
             return array
         except (ValueError, TypeError, OverflowError) as error:
             raise self.damaged(f"array {entry.name!r} cannot be: {error}") from None

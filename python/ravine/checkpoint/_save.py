@@ -94,7 +94,7 @@ def save(
         TypeError, ValueError: an argument cannot be saved; the message names it. There is no new file.
         OSError: it cannot be written (a full disk, ...). The file that was there still is, and nothing beside it.
     """
-    place = target(path)
+    place = target(_WHERE, path)
     keep = None if keep is None else at_least(1)(f"{_WHERE}: keep", keep)
     background = flag(f"{_WHERE}: background", background)
     step = None if step is None else whole(f"{_WHERE}: step", step)

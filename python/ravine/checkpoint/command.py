@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ravine.checkpoint._files import open_regular
 from ravine.checkpoint._reading import Contents
 
 
@@ -25,13 +26,18 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    with arguments.file.open("rb") as file:
+    with open_regular(arguments.file) as file:
         contents = Contents(arguments.file, file)
         damaged = contents.verify()
     for line in _lines(contents, damaged):
-        print(line)
+        print(_printable(line))
     if damaged:
         raise contents.damaged_arrays(damaged)
+
+
+def _printable(text: str) -> str:
+    """Return text with an escape in place of what a terminal would obey, or no encoding has."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _lines(contents: Contents, damaged: list[str]) -> list[str]:
