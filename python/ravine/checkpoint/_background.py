@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-_lock = threading.Lock()
-_last: dict[Path, Saving] = {}  # of each file that is being written, or whose error nobody has seen
+_PAUSE = 1e-3  # seconds between two looks at whether a file has been written
+_lock = threading.RLock()  # a signal's handler may save, in the middle of anything
+_pending: dict[Saving, None] = {}  # what is being written, or whose error nobody has seen: one for a file
 
 
 class Saving:
@@ -22,7 +25,8 @@ class Saving:
 
     def __init__(self, path: Path, act: Callable[[], None]) -> None:
         self.path = path
-        self._act: Callable[[], None] | None = act
+        self._acts = [act]  # until somebody takes it
+        self._done = False
         self._error: BaseException | None = None
         # No daemon: the interpreter waits for it before it ends.
         self._thread = threading.Thread(target=self._run, name=f"ravine.checkpoint {path.name}", daemon=False)
@@ -30,7 +34,7 @@ class Saving:
     @property
     def done(self) -> bool:
         """Whether it has ended, well or with an error."""
-        return self._thread.ident is not None and not self._thread.is_alive()
+        return self._done
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the file is there.
@@ -42,8 +46,11 @@ class Saving:
             TimeoutError: it has not ended by then; it goes on.
             OSError, ...: the error that has ended it. The file is the one that was there before.
         """
-        self._thread.join(timeout)
-        if not self.done:
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        # An event, or a thread's join, must not be asked again by the handler of a signal that comes meanwhile.
+        while not self._done and time.monotonic() < until:
+            time.sleep(_PAUSE)
+        if not self._done:
             raise TimeoutError(f"checkpoint.save: {str(self.path)!r} is not written after {timeout} seconds.")
         self._forget()
         if self._error is not None:
@@ -55,28 +62,28 @@ class Saving:
 
     def _run(self) -> None:
         try:
-            if self._act is not None:
-                self._act()
+            act = self._acts.pop()
+        except IndexError:
+            return
+        try:
+            act()
         except BaseException as error:  # wait() raises it
             self._error = error
-        finally:
-            self._act = None  # what has been written needs no memory any longer
-        if self._error is None:
+        else:
             self._forget()
+        finally:
+            del act  # what has been written needs no memory any longer
+            self._done = True
 
     def _forget(self) -> None:
-        with _lock:
-            if _last.get(self.path) is self:
-                del _last[self.path]
+        _pending.pop(self, None)
 
 
 def finish(path: Path) -> None:
     """Wait until nobody writes a file any longer, and raise the error that nobody has waited for."""
-    while (saving := _last.get(path)) is not None:
-        with _lock:  # until it is under way
-            if saving._thread.ident is None:  # Ctrl-C came before it was
-                _last.pop(path, None)
-                continue
+    while saving := next((each for each in list(_pending) if each.path == path), None):
+        if saving._thread.ident is None:
+            saving._run()  # Ctrl-C came before its thread began, or this is the handler of a signal that did
         saving.wait()
 
 
@@ -86,15 +93,16 @@ def begin(path: Path, act: Callable[[], None]) -> Saving:
     while True:
         finish(path)
         with _lock:
-            if path not in _last:
-                _last[path] = saving
-                saving._thread.start()
-                return saving
+            if all(each.path != path for each in list(_pending)):
+                _pending[saving] = None
+                break
+    saving._thread.start()
+    return saving
 
 
 def _report() -> None:
     """Show the errors that nobody has waited for, as those of the program itself."""
-    for saving in list(_last.values()):
+    for saving in list(_pending):
         if saving._error is not None:
             sys.excepthook(type(saving._error), saving._error, saving._error.__traceback__)
 
@@ -102,8 +110,8 @@ def _report() -> None:
 def _forget_all() -> None:
     """In a child process, which has none of the threads."""
     global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    _last.clear()
+    _lock = threading.RLock()
+    _pending.clear()
 
 
 atexit.register(_report)
