@@ -114,7 +114,7 @@ def _alone(optimizers: Sequence[Optimizer], act: Act) -> None:
                 try:
                     del each._idle[0]
                 except KeyError:
-                    each._wait_for_saving("load_state_dict", "in other threads call it between steps")
+                    each._wait_or_refuse("load_state_dict", "in other threads call it between steps")
                     continue
                 held.append(each._idle)  # a `del` is no call, so no signal comes between
             each._finish()

@@ -53,8 +53,14 @@ def _change_of(value: Any, state: Any, problems: list[str]) -> Change:
 
 
 def _optimizer_change(optimizer: Optimizer, state: Any, problems: list[str]) -> Change:
+    take_over = optimizer._loader(state, problems)
+
+    def load() -> None:
+        take_over()
+        optimizer._loaded()
+
     # Going back is nobody's loading, and so without hooks.
-    return Change(optimizer._loader(state, problems), lambda: optimizer._checked_state(optimizer._saved(), []))
+    return Change(load, lambda: optimizer._checked_state(optimizer._saved(), []))
 
 
 KINDS = {

@@ -58,7 +58,8 @@ class _Dropout(Layer):
         if self._ndim is not None and self._as_array(x).ndim != self._ndim:
             shape = self._as_array(x).shape
             raise ValueError(f"{name}: x has {len(shape)} dimension(s), shape {shape}; expected {self._ndim}.")
-        if out is None and flag(f"{name}: inplace", self.inplace):
+        inplace = self.inplace if type(self.inplace) is bool else flag(f"{name}: inplace", self.inplace)
+        if out is None and inplace:
             out = x
         offset = self.offset
         p = self.p if type(self.p) is float else unit(f"{name}: p", self.p)

@@ -38,4 +38,6 @@ class Hooks(dict[RemovableHandle, Hook]):
 
     def in_order(self) -> list[Hook]:
         """Return the hooks as they stand now, so that a hook may register or remove others."""
+        if len(self) < 2:
+            return list(self.values())
         return [hook for _, hook in sorted(self.items(), key=lambda item: item[0].place)]

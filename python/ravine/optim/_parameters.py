@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -58,7 +59,7 @@ class Record:
         """Return what sets the gradient to zeros in place, or drops it; raise where it cannot be."""
         param, grad = self.param, self.param.grad
         if isinstance(param, Parameter):
-            return lambda: param.zero_grad(set_to_none)
+            return partial(param.zero_grad, True) if set_to_none else param.zero_grad
         if grad is None or set_to_none:
             return lambda: setattr(param, "grad", None)
         if isinstance(grad, SparseGrad):

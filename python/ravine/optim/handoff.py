@@ -161,9 +161,10 @@ class Handoff(Optimizer):
     # --- steps and stages
 
     def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
-        self._hand_over_where_due()  # Ctrl-C may have come before
-        if self._is_due(self.steps + 1):
-            self._check_stage("step", self.stage + 1)
+        if self.at:
+            self._hand_over_where_due()  # Ctrl-C may have come before
+            if self._is_due(self.steps + 1):
+                self._check_stage("step", self.stage + 1)
         try:
             return self.current.step(grads, closure)
         finally:
@@ -174,9 +175,8 @@ class Handoff(Optimizer):
         return self.stage < len(self.at) and self.at[self.stage] == steps
 
     def _hand_over_where_due(self) -> None:
-        if self._stage_steps > 0 and self._is_due(self.steps):
-            following = self.stage + 1
-            self._go_through_with(lambda: self._begin(following))
+        if self.at and self._is_due(self.steps) and self._stage_steps > 0:
+            self._hand_over(self.stage + 1)
 
     def switch(self, stage: int | None = None) -> None:
         """Hand over now.
@@ -190,9 +190,9 @@ class Handoff(Optimizer):
             TypeError, ValueError: there is no such stage, or it cannot begin; nothing has changed.
             RuntimeError: this optimizer is in the middle of a step.
         """
-        self._alone("switch", lambda: self._switcher(stage))
+        self._held("switch", lambda: self._switch(stage))
 
-    def _switcher(self, stage: int | None) -> Callable[[], None]:
+    def _switch(self, stage: int | None) -> None:
         self._hand_over_where_due()
         target = self.stage + 1 if stage is None else whole("Handoff.switch: stage", stage)
         if target >= len(self.optimizers):
@@ -200,10 +200,9 @@ class Handoff(Optimizer):
             raise ValueError(
                 f"Handoff.switch: {asked}; the stages are 0 to {len(self.optimizers) - 1}, and {self.stage} is at work."
             )
-        if target == self.stage:
-            return lambda: None
-        self._check_stage("switch", target)
-        return lambda: self._begin(target)
+        if target != self.stage:
+            self._check_stage("switch", target)
+            self._hand_over(target)
 
     def _check_stage(self, where: str, stage: int) -> None:
         """Raise where a stage cannot take over from the one at work."""
@@ -211,8 +210,12 @@ class Handoff(Optimizer):
         if self._followers.alive() and len(self.optimizers[stage].param_groups) != len(self.param_groups):
             raise ValueError(f"Handoff.{where}: {groups_differ(self.optimizers)}")
 
+    def _hand_over(self, stage: int) -> None:
+        self._go_through_with(lambda: self._begin(stage))
+        for hook in self._switched.in_order():
+            hook(self)
+
     def _begin(self, stage: int) -> None:
-        """Hand over to a stage."""
         if stage != self.stage:
             if isinstance(self.current, ScheduleFree):
                 self.current.eval()
@@ -220,8 +223,6 @@ class Handoff(Optimizer):
         self._hand_overs += 1
         for follower in self._followers.alive():
             follower._restart()
-        for hook in self._switched.in_order():
-            hook(self)
 
     def _enlist(self, follower: Follower) -> None:
         """Tell a schedule of hand-overs from now on, as long as somebody else holds it."""
@@ -232,6 +233,11 @@ class Handoff(Optimizer):
         return self._switched.add(hook)
 
     # --- state
+
+    def _loaded(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer._loaded()
+        super()._loaded()
 
     def _saved(self) -> dict[str, Any]:
         self._hand_over_where_due()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, ClassVar, TypeVar
@@ -20,6 +22,8 @@ AnyOptimizer = TypeVar("AnyOptimizer", bound="Optimizer")
 
 _UNFINISHED = RemovableHandle(Hooks())  # among the hooks before a step, so that a step need not look for it elsewhere
 _PAUSE = 2e-4  # seconds between two looks at a step that another thread makes
+_PATIENCE = 600.0  # seconds after which its end is waited for no more
+_ALL: weakref.WeakSet[Optimizer] = weakref.WeakSet()
 
 
 class Optimizer:
@@ -61,6 +65,7 @@ class Optimizer:
         """Make what is neither copied nor pickled."""
         self._idle = {0: None}  # empty while something is done that must not be done twice at once
         self._savers: dict[RemovableHandle, None] = {}  # threads that look at the state, or wait to
+        _ALL.add(self)
         self._pre_step, self._post_step = Hooks(), Hooks()
         self._pre_save, self._post_save = Hooks(), Hooks()
         self._pre_load, self._post_load = Hooks(), Hooks()
@@ -111,22 +116,26 @@ class Optimizer:
             TypeError, ValueError: a gradient or a hyper-parameter cannot be used. Parameters, states and step counts
                 are as they were.
             RuntimeError: this optimizer is in the middle of a step (in another thread, or around a hook or closure).
+                Where another thread saves it, a step waits.
         """
         while True:
             try:
                 del self._idle[0]
             except KeyError:
-                self._wait_for_saving("step", "give each thread an optimizer of its own")
+                self._wait_or_refuse("step", "give each thread an optimizer of its own")
                 continue
             # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
             try:
-                if self._pre_step or self._post_step:
+                if not (self._pre_step or self._post_step):
+                    return self._step(grads, closure)
+                if not self._savers:
                     return self._step_between_hooks(grads, closure)
-                return self._step(grads, closure)
             finally:
                 self._idle[0] = None
+            while self._savers:  # or else a thread that does nothing but step would leave them no gap
+                time.sleep(_PAUSE)
 
-    def _wait_for_saving(self, name: str, way_out: str) -> None:
+    def _wait_or_refuse(self, name: str, way_out: str) -> None:
         """Give another thread time to save; raise where it is not that which keeps this one from its work."""
         for _ in range(2):  # one may have begun or ended to save between the two looks
             if not self._is_at_work_under(sys._getframe(2)) and (self._savers or 0 in self._idle):
@@ -148,7 +157,7 @@ class Optimizer:
             try:
                 del self._idle[0]
             except KeyError:
-                self._wait_for_saving(name, "in other threads call it between steps")
+                self._wait_or_refuse(name, "in other threads call it between steps")
                 continue
             try:
                 self._finish()
@@ -162,12 +171,12 @@ class Optimizer:
         Where Ctrl-C interrupts it, it is done again; where a second one interrupts that, before anybody looks at this
         optimizer. An error ends it.
         """
+        self._pre_step[_UNFINISHED] = act
         try:
-            act()
+            self._finish()
         except Exception:
             raise
         except BaseException:
-            self._pre_step[_UNFINISHED] = act
             self._finish()
             raise
 
@@ -191,13 +200,19 @@ class Optimizer:
         if self._is_at_work_under(sys._getframe(1)):
             return look()
         saver = RemovableHandle(self._pre_step)
+        until = time.monotonic() + _PATIENCE
         try:
             self._savers[saver] = None
-            self._pre_step[saver] = _give_way  # or else a thread that does nothing but step would leave it no gap
+            self._pre_step[saver] = _nothing  # so that a step looks whether there are savers
             while True:
                 try:
                     del self._idle[0]
                 except KeyError:
+                    if time.monotonic() > until:
+                        raise RuntimeError(
+                            f"{self._owner}: a step of another thread has not ended in {_PATIENCE:g} seconds. Save "
+                            "between steps, and let no hook or closure wait for a thread that saves."
+                        ) from None
                     time.sleep(_PAUSE)
                     continue
                 try:
@@ -206,8 +221,7 @@ class Optimizer:
                 finally:
                     self._idle[0] = None
         finally:
-            saver.remove()
-            self._savers.pop(saver, None)
+            del self._pre_step[saver], self._savers[saver]  # no call, and so no signal comes between
 
     def _is_at_work_under(self, frame: FrameType | None) -> bool:
         """Whether a frame of this thread is called from something that is not done twice at once.
@@ -270,6 +284,9 @@ class Optimizer:
             "state": for the position of each parameter that has stepped, "step" (int), other numbers and its arrays;
             "param_groups": the groups, with the positions of their parameters as "params".
             In the middle of a step of another thread it waits for the end of that.
+
+        Raises:
+            RuntimeError: it has waited for ten minutes: that step may itself wait for this thread.
         """
         for hook in self._pre_save.in_order():
             hook(self)
@@ -293,21 +310,23 @@ class Optimizer:
                 the optimizer is as it was.
             RuntimeError: this optimizer is in the middle of a step.
         """
-        self._alone("load_state_dict", lambda: checked(self._owner, "optimizer", self._loader, state_dict))
+        self._held("load_state_dict", lambda: self._load(state_dict))
+
+    def _load(self, state_dict: Mapping[str, Any]) -> None:
+        self._go_through_with(checked(self._owner, "optimizer", self._loader, state_dict))
+        self._loaded()
+
+    def _loaded(self) -> None:
+        """Call the hooks that follow a loading."""
+        for hook in self._post_load.in_order():
+            hook(self)
 
     def _loader(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
-        """Do as `_checked_state`, between the hooks."""
+        """Do as `_checked_state`, after the hooks before a loading."""
         for hook in self._pre_load.in_order():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        take_over = self._checked_state(state_dict, problems)
-
-        def restore() -> None:
-            take_over()
-            for hook in self._post_load.in_order():
-                hook(self)
-
-        return restore
+        return self._checked_state(state_dict, problems)
 
     def _checked_state(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Check a saved state and list what does not fit; return what takes it over."""
@@ -367,10 +386,19 @@ class Optimizer:
         self._make_transient()
 
 
-def _give_way(optimizer: Optimizer, *_: object) -> None:
-    """Let others save before a step that has not begun yet."""
-    optimizer._idle[0] = None
-    while optimizer._savers:
-        time.sleep(_PAUSE)
-    while optimizer._idle.pop(0, _UNFINISHED) is _UNFINISHED:
-        time.sleep(_PAUSE)
+def _nothing(*_: object) -> None:
+    """Do nothing before a step."""
+
+
+def _forget_other_threads() -> None:
+    """In a child process, which has none of the threads that stepped or saved."""
+    for optimizer in list(_ALL):
+        for saver in list(optimizer._savers):
+            saver.remove()
+        optimizer._savers.clear()
+        if not optimizer._is_at_work_under(sys._getframe(1)):
+            optimizer._idle[0] = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)

@@ -88,10 +88,11 @@ class SWATS(RuleOptimizer):
 
     def _change_over(self) -> None:
         """Give the groups for which Adam has found a learning rate to gradient descent."""
-        for index, group in enumerate(self._sound_groups()):
+        for index in range(self._parameters.group_count):
             records = self._parameters.of_group(index)
             rate = records[0].carried.get("rate", 0.0)
             if rate > 0:
+                group = self._sound_groups()[index]
                 self._plan = None
                 if group["sgd_scale"] == 0:
                     for record in records:  # Adam's means are of no use any more

@@ -119,21 +119,22 @@ class LRScheduler(Standing):
 
     def _step(self, epoch: float | None, metrics: float | None) -> None:
         """Step in the general case: at the beginning, to some epoch, from what others have set, with metrics."""
-        if not self._waits(epoch):
-            all_or_nothing(self, lambda: self._advance(epoch, metrics))
-
-    def _advance(self, epoch: float | None, metrics: float | None) -> None:
+        if self._waits(epoch):
+            return
         t = self._t + 1 if epoch is None else self._checked_epoch(epoch)
         if self._t == 0 and not self.optimizer.has_stepped:
             warnings.warn(
                 f"{type(self).__name__}.step() was called before optimizer.step(), so the first learning rate of the "
                 "schedule was never used. Call optimizer.step() first, then the schedule's step().",
-                stacklevel=5,
+                stacklevel=3,
             )
+        all_or_nothing(self, lambda: self._advance(t, epoch is not None, metrics))
+
+    def _advance(self, t: float, jumps: bool, metrics: float | None) -> None:
         now = learning_rates(self.optimizer, self._where)
         if self._overrides_get_lr:
             self._set(t, None, self._from_get_lr(t))
-        elif epoch is not None:
+        elif jumps:
             lrs = self.lr_at(t)
             self._set(t, lrs, lrs)
         elif not self._knows(t):
