@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -483,3 +484,27 @@ def test_an_interruption_before_the_thread_is_there(path, monkeypatch):
     checkpoint.save(path, step=2)
     checkpoint.save(path, step=3, background=True).wait()
     assert checkpoint.load(path).step == 3
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer here")
+def test_the_handler_of_a_signal_may_save(path):
+    """Whatever it interrupts, a save of the same file in the background among others."""
+    optimizer = optim.SGD([np.ones(3)], lr=0.1)
+    handled = []
+
+    def handler(*_):
+        checkpoint.save(path, optimizer=optimizer, step=0)
+        handled.append(None)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    rng = np.random.default_rng(0)
+    try:
+        for step in range(100):
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 2e-3))
+            checkpoint.save(path, optimizer=optimizer, step=step, background=True)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert handled
+    checkpoint.save(path, step=5)
+    assert steps(path) == [5]

@@ -34,7 +34,7 @@ class Interrupting:
     Not before the lines of `NO_CALL`: what comes before them ends with no call, so the interpreter looks at no signal.
     """
 
-    NO_CALL = ("try:", "self._idle[0] = None")
+    NO_CALL = ("try:", "self._idle[0] = None", "if saver in self._pre_step:", "del self._pre_step[saver]")
 
     def __init__(self, kind, n):
         self._set, self._left = getattr(sys, kind), n
@@ -150,6 +150,27 @@ def test_what_else_is_interrupted(act, kind):
         elif act != "switch" or pair[0].stage == 0:
             getattr(pair[0], act)(*arguments)
             assert is_equal(bits(pair[0], params), bits(pair[1], others)), f"again after event {n}"
+    assert reached > 1
+
+
+@pytest.mark.parametrize("kind", ["settrace", "setprofile"])
+@pytest.mark.parametrize("act", [optim.Optimizer.state_dict, copy.copy], ids=["state_dict", "copy"])
+def test_saving_that_is_interrupted_leaves_nothing_behind(act, kind):
+    """Or else the next step would wait for it."""
+    optimizer = MAKERS["SGD"]([np.ones((2, 2)), np.full((2, 2), 2.0)])
+    optimizer.step(GRADS)
+    reached = 0
+    for n in range(1, 3000):
+        try:
+            with Interrupting(kind, n) as interrupting:
+                act(optimizer)
+        except KeyboardInterrupt:
+            pass
+        if not interrupting.done:
+            break
+        reached = n
+        assert not optimizer._pre_step
+        optimizer.step(GRADS)
     assert reached > 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import threading
 import time
 
@@ -134,3 +135,73 @@ def test_a_shallow_copy_steps_by_itself():
     other.step([p.copy()])
     np.testing.assert_equal(optimizer.state_dict(), state)
     assert other.state_dict()["state"][0]["step"] == 2
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork")
+def test_a_child_that_is_made_while_another_thread_saves_can_step(monkeypatch):
+    p = np.zeros(4)
+    optimizer = optim.SGD([p], lr=1.0)
+    inside, leave = threading.Event(), threading.Event()
+
+    def saved():
+        inside.set()
+        leave.wait(30)
+        return {}
+
+    monkeypatch.setattr(optimizer, "_saved", saved)
+    thread = threading.Thread(target=optimizer.state_dict)
+    thread.start()
+    assert inside.wait(30)
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=optimizer.step, args=([np.ones(4)],))
+    child.start()
+    child.join(30)
+    try:
+        assert child.exitcode == 0, "the child hangs"
+    finally:
+        child.kill()
+        leave.set()
+        thread.join(30)
+
+
+class TestHooksThatRaise:
+    """What must be whole is whole before they are called, and they are called once."""
+
+    @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+    def test_after_a_loading(self, error):
+        p = np.ones(4)
+        handoff = optim.Handoff([optim.Adam([p]), optim.SGD([p], lr=0.1, momentum=0.9)], at=[1])
+        for _ in range(3):
+            handoff.step([p.copy()])
+        saved = handoff.state_dict()
+        other = optim.Handoff([optim.Adam([p]), optim.SGD([p], lr=0.1, momentum=0.9)], at=[1])
+        calls = []
+
+        def hook(*_):
+            calls.append(None)
+            raise error
+
+        other.optimizers[0].register_load_state_dict_post_hook(hook)
+        with pytest.raises(error):
+            other.load_state_dict(saved)
+        np.testing.assert_equal(other.state_dict(), saved)
+        other.step([p.copy()])
+        assert len(calls) == 1
+
+    @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+    def test_after_a_hand_over(self, error):
+        p = np.ones(4)
+        handoff = optim.Handoff([optim.Adam([p]), optim.SGD([p], lr=0.1)], at=[1])
+        calls = []
+
+        def hook(*_):
+            calls.append(None)
+            raise error
+
+        handoff.register_switch_hook(hook)
+        with pytest.raises(error):
+            handoff.step([p.copy()])
+        assert (handoff.stage, handoff.steps) == (1, 1)
+        handoff.step([p.copy()])
+        assert len(calls) == 1

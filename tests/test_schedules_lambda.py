@@ -86,8 +86,9 @@ def test_functions_are_not_saved(optimizer):
 
 def test_stepping_before_the_optimizer_warns(optimizer):
     schedule = LambdaLR(optimizer, lambda t: 0.5**t)
-    with pytest.warns(UserWarning, match=r"LambdaLR.step\(\) was called before optimizer.step\(\)"):
+    with pytest.warns(UserWarning, match=r"LambdaLR.step\(\) was called before optimizer.step\(\)") as warned:
         schedule.step()
+    assert warned[0].filename == __file__, "it names another line than the caller's"
     schedule.step()
 
 

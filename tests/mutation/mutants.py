@@ -691,7 +691,7 @@ OPTIM = [
     Mutant(
         "steps-without-the-lock",
         "python/ravine/optim/optimizer.py",
-        'self._wait_for_saving("step", "give each thread an optimizer of its own")\n                continue',
+        'self._wait_or_refuse("step", "give each thread an optimizer of its own")\n                continue',
         "pass",
         "tests/test_optimizer_threads.py",
         "most programs have one thread",
@@ -1024,8 +1024,8 @@ SCHEDULES = [
     Mutant(
         "jump-in-proportion",
         "python/ravine/optim/lr_scheduler/_base.py",
-        "elif epoch is not None:",
-        "elif epoch is not None and self._expected is None:",
+        "elif jumps:",
+        "elif jumps and self._expected is None:",
         "tests/test_schedules_stepping.py tests/test_schedules_hand_edits.py",
         "a jump gives up what was changed by hand",
     ),

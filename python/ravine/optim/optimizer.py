@@ -64,7 +64,6 @@ class Optimizer:
     def _make_transient(self) -> None:
         """Make what is neither copied nor pickled."""
         self._idle = {0: None}  # empty while something is done that must not be done twice at once
-        self._savers: dict[RemovableHandle, None] = {}  # threads that look at the state, or wait to
         _ALL.add(self)
         self._pre_step, self._post_step = Hooks(), Hooks()
         self._pre_save, self._post_save = Hooks(), Hooks()
@@ -128,17 +127,21 @@ class Optimizer:
             try:
                 if not (self._pre_step or self._post_step):
                     return self._step(grads, closure)
-                if not self._savers:
+                if not self._is_wanted():
                     return self._step_between_hooks(grads, closure)
             finally:
                 self._idle[0] = None
-            while self._savers:  # or else a thread that does nothing but step would leave them no gap
+            while self._is_wanted():  # or else a thread that does nothing but step would leave the others no gap
                 time.sleep(_PAUSE)
+
+    def _is_wanted(self) -> bool:
+        """Whether threads look at the state, or wait to."""
+        return _WANTED in self._pre_step.values()
 
     def _wait_or_refuse(self, name: str, way_out: str) -> None:
         """Give another thread time to save; raise where it is not that which keeps this one from its work."""
         for _ in range(2):  # one may have begun or ended to save between the two looks
-            if not self._is_at_work_under(sys._getframe(2)) and (self._savers or 0 in self._idle):
+            if not self._is_at_work_under(sys._getframe(2)) and (self._is_wanted() or 0 in self._idle):
                 time.sleep(_PAUSE)
                 return
             time.sleep(0)
@@ -202,8 +205,7 @@ class Optimizer:
         saver = RemovableHandle(self._pre_step)
         until = time.monotonic() + _PATIENCE
         try:
-            self._savers[saver] = None
-            self._pre_step[saver] = _nothing  # so that a step looks whether there are savers
+            self._pre_step[saver] = _WANTED
             while True:
                 try:
                     del self._idle[0]
@@ -221,7 +223,8 @@ class Optimizer:
                 finally:
                     self._idle[0] = None
         finally:
-            del self._pre_step[saver], self._savers[saver]  # no call, and so no signal comes between
+            if saver in self._pre_step:
+                del self._pre_step[saver]
 
     def _is_at_work_under(self, frame: FrameType | None) -> bool:
         """Whether a frame of this thread is called from something that is not done twice at once.
@@ -386,16 +389,16 @@ class Optimizer:
         self._make_transient()
 
 
-def _nothing(*_: object) -> None:
-    """Do nothing before a step."""
+def _WANTED(*_: object) -> None:  # noqa: N802
+    """Stand among the hooks before a step, so that it need not look elsewhere: somebody waits to look at the state."""
 
 
 def _forget_other_threads() -> None:
     """In a child process, which has none of the threads that stepped or saved."""
     for optimizer in list(_ALL):
-        for saver in list(optimizer._savers):
-            saver.remove()
-        optimizer._savers.clear()
+        for handle, hook in list(optimizer._pre_step.items()):
+            if hook is _WANTED:
+                handle.remove()
         if not optimizer._is_at_work_under(sys._getframe(1)):
             optimizer._idle[0] = None
 
