@@ -93,3 +93,30 @@ def test_an_input_that_holds_its_layer_is_collected():
     del x
     gc.collect()
     assert alive() is None
+
+
+class ActingNumber:
+    """A hyper-parameter that does something when it is read."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def __float__(self):
+        self.act()
+        return 0.01
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.Adafactor, optim.Muon, optim.LAMB])
+@pytest.mark.parametrize("stepped", [False, True])
+def test_what_a_hyper_parameter_resizes_is_seen(make, size, stepped):
+    p, q = np.ones((3, 2)), np.ones((3, 2))
+    optimizer = make([q, p])
+    grads = [np.ones((3, 2)), np.ones((3, 2))]
+    if stepped:
+        optimizer.step(grads)
+    before = q.copy()
+    optimizer.param_groups[0]["weight_decay"] = ActingNumber(lambda: p.resize((3, size), refcheck=False))
+    with pytest.raises(ValueError, match="has been resized"):
+        optimizer.step(grads)
+    np.testing.assert_array_equal(q, before)

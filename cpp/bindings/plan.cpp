@@ -90,6 +90,7 @@ class PyPlan {
     const Alone alone(*this);
     Parameter& parameter = parameters_.all.at(i);
     Plan::Tensor& tensor = plan_->tensors[i];
+    parameter.array.check_unchanged();  // the group's numbers have been read since, which may run code of users
     const int index = rule_for(tensor.group, rule_name);
     const RuleSchema& rule = rule_schemas()[index];
     Matrices matrices{};
