@@ -37,6 +37,7 @@ USES = {
     "coalesce": lambda g: g.coalesce(),
     "to_dense": lambda g: g.to_dense(),
     "add": lambda g: g + g,
+    "add to another": lambda g: SparseGrad(np.array([0, 1]), np.ones((2, 4)), (5, 4)) + g,
     "LBFGS": lambda g: optim.LBFGS([np.ones((5, 4))]).step(lambda: (1.0, [g])),
     "step": lambda g: optim.SGD([np.ones((5, 4))], lr=0.1).step([g]),
 }
@@ -50,5 +51,5 @@ def test_it_is_refused(change, use, repeated):
     rows, values = np.array([3, 1, 3] if repeated else [0, 1, 3]), np.ones((3, 4))
     grad = SparseGrad(rows, values, (5, 4))
     change(grad.rows, grad.values)
-    with pytest.raises((TypeError, ValueError), match=r"rows|values|gradient"):
+    with pytest.raises((TypeError, ValueError), match=r"rows|values|gradient|cannot add one of"):
         USES[use](grad)

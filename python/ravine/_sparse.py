@@ -108,9 +108,8 @@ class SparseGrad:
             raise ValueError(
                 f"SparseGrad: cannot add one of {_described(other)} to one of {_described(self)}; expected the same."
             )
-        return SparseGrad(
-            np.concatenate([self._rows, other.rows]), np.concatenate([self._values, other.values]), self._shape
-        )
+        rows, values = zip(self._still(), other._still(), strict=True)
+        return SparseGrad(np.concatenate(rows), np.concatenate(values), self._shape)
 
     def __repr__(self) -> str:
         rows, values = (np.array2string(a, threshold=60).replace("\n", "") for a in (self._rows, self._values))

@@ -44,6 +44,9 @@ class MomentumCycle(LRScheduler):
         return self.cycle_momentum
 
     def _check_together(self, where: str) -> None:
+        counts = len(self.base_momentums), len(self.max_momentums)
+        if counts[0] != counts[1]:
+            raise ValueError(f"{where}base_momentums and max_momentums have {counts[0]} and {counts[1]} values")
         if not self.cycle_momentum:
             return
         for name in ("base_momentums", "max_momentums"):
