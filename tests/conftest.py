@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,10 @@ from ravine import _core, config
 
 if build := os.environ.get("RAVINE_BUILD_DIR"):
     assert Path(build) in Path(_core.__file__).parents, f"testing {_core.__file__} instead of the build in {build}"
+
+# A shell without job control starts what is to run in the background with Ctrl-C ignored, also in its children.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
