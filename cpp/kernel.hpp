@@ -32,7 +32,7 @@ struct SumPair {
 
 // All in double; a kernel rounds each once to its own type.
 struct Coefficients {
-  double gradient_scale;     // -1 to maximize
+  double gradient_scale;     // of the gradient, before all else; negative to maximize
   double decay_coefficient;  // c above
   double rule[max_rule_coefficients];
 };
@@ -53,6 +53,7 @@ struct Arrays {
   void* states[max_states];
   SumPair* sums;  // of each block, where the rule takes sums
   Factoring factoring;
+  void* average;  // of what the parameter has been, or null
 };
 
 // Works on the elements [begin, end), which are whole blocks where the rule takes sums.

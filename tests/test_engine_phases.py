@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from ravine import config, optim
+from ravine.optim._step_options import StepOptions
 
 ELEMENTS_PER_SUM = 4096
+NORM = StepOptions(finds_norm=True)
 
 
 def plan_of(optimizer):
@@ -50,21 +54,23 @@ def test_the_norm_of_all_gradients(dtype, factor):
             config.set_num_threads(threads)
             for p in params:
                 p[...] = 0
-            plan.step_with(grads, unscale=factor, norm=True)
-            assert plan.norm == (expected, 0)
+            plan.step_as_set(grads, StepOptions(unscale=factor, finds_norm=True))
+            assert plan.outcome == (math.sqrt(expected), 1.0, True, [])
             for p, g in zip(params, grads, strict=True):
                 np.testing.assert_array_equal(p, -(dtype(factor) * g))
     np.testing.assert_allclose(expected, sum(float(((factor * g) ** 2).sum()) for g in grads), rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_elements_that_are_not_finite_are_counted(value):
+def test_elements_that_are_not_finite_are_found(value):
     grads = gradients(np.float32, np.random.default_rng(0))
     grads[-1][-1] = value
     grads[1][5, 5] = value
     optimizer = optim.SGD([np.zeros_like(g) for g in grads])
-    plan_of(optimizer).step_with(grads, norm=True)
-    assert plan_of(optimizer).norm[1] == 2
+    plan_of(optimizer).step_as_set(grads, NORM)
+    norm, clip, applied, nonfinite = plan_of(optimizer).outcome
+    assert np.isnan(norm) if np.isnan(value) else norm == np.inf
+    assert (clip, applied, nonfinite) == (1.0, True, [1, 3])
 
 
 def test_sums_have_their_places_whatever_has_a_gradient():
@@ -74,7 +80,7 @@ def test_sums_have_their_places_whatever_has_a_gradient():
         optimizer = optim.SGD([np.zeros(5000), np.zeros(3)], lr=1.0)
         plan = plan_of(optimizer)
         plan.set_reduce(places.append)
-        plan.step_with(grads, norm=True)
+        plan.step_as_set(grads, NORM)
     np.testing.assert_array_equal(places[0][:, 0], [4096, 904, 12])
     np.testing.assert_array_equal(places[1][:, 0], [0, 0, 12])
 
@@ -83,8 +89,8 @@ def test_the_norm_of_sparse_gradients_is_of_their_sums():
     p = np.zeros((6, 3))
     optimizer = optim.SGD([p], lr=1.0)
     grad = optim.SparseGrad(np.array([4, 1, 4]), np.array([[1.0, 0, 0], [2.0, 0, 0], [3.0, 0, 0]]), (6, 3))
-    plan_of(optimizer).step_with([grad], norm=True)
-    assert plan_of(optimizer).norm == (4.0 + 16.0, 0)
+    plan_of(optimizer).step_as_set([grad], NORM)
+    assert plan_of(optimizer).outcome[0] == math.sqrt(4.0 + 16.0)
 
 
 def test_others_take_part_in_the_norm_before_it_is_known():
@@ -97,12 +103,12 @@ def test_others_take_part_in_the_norm_before_it_is_known():
         sums *= 4  # as if four processes had the same gradients
 
     plan.set_reduce(reduce)
-    plan.step_with([np.ones(5000), np.ones(3)], norm=True)
+    plan.step_as_set([np.ones(5000), np.ones(3)], NORM)
     np.testing.assert_array_equal(seen, [[[4096, 0], [904, 0], [3, 0]]])
-    assert plan.norm == (4 * 5003, 0)
+    assert plan.outcome[0] == math.sqrt(4 * 5003)
     plan.set_reduce(None)
-    plan.step_with([np.ones(5000), np.ones(3)], norm=True)
-    assert plan.norm == (5003, 0)
+    plan.step_as_set([np.ones(5000), np.ones(3)], NORM)
+    assert plan.outcome[0] == math.sqrt(5003)
 
 
 def test_others_take_part_in_the_sums_of_a_tensor():
@@ -171,7 +177,7 @@ def test_an_error_at_a_seam_ends_the_step_before_parameters_change():
 
     plan_of(optimizer).set_reduce(refuse)
     with pytest.raises(ConnectionError, match="the other rank"):
-        plan_of(optimizer).step_with([np.ones(5000)], norm=True)
+        plan_of(optimizer).step_as_set([np.ones(5000)], NORM)
     assert (p == 1).all()
     assert optimizer.state_dict()["state"] == {}
 

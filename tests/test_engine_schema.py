@@ -163,6 +163,7 @@ def plan(kind="element"):
         "Mine",
         [(_core.Pinned(np.ones((3, 5)), "Mine", "params[0]"), 0, np.zeros((), np.int64))],
         np.zeros((), np.int64),
+        np.zeros((), np.int64),
     )
     made_plan.set_group(0, _core.Binding("Mine", rule, "none", numbers, {}, ()), {})
     return made_plan, rule

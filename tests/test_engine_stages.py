@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from cases import CASES, id_of
 from ravine import config, optim
+from ravine.optim._step_options import StepOptions
 
 ROOT = Path(__file__).parents[1]
 COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 FACTOR = 0.3
+ZERO = StepOptions(zero=True)
 CONFIGS = [(case, settings) for case in CASES for settings in case.configs]
 CONFIG_IDS = [f"{case.name}-{id_of(settings)}" for case, settings in CONFIGS]
 # Less than a block, blocks and a rest, more than a block of sums.
@@ -35,8 +37,8 @@ class Staged:
     def step(self, gradients, param_groups):
         return False  # what has been read is as it was set
 
-    def step_as_set(self, gradients):
-        self._plan.step_with(gradients, **self._extras)
+    def step_as_set(self, gradients, options=()):
+        self._plan.step_as_set(gradients, StepOptions(**self._extras))
 
 
 def settled(case, settings, params):
@@ -96,7 +98,7 @@ def test_sparse_gradients_too(name, rows, length, zero):
     summed = optim.SparseGrad(np.array(rows, np.int64), values, p.shape).coalesce()
     other.step([optim.SparseGrad(summed.rows, np.float32(FACTOR) * summed.values, p.shape)])
     gradient = optim.SparseGrad(np.array(rows, np.int64), values.copy(), p.shape)
-    plan_of(optimizer).step_with([gradient], unscale=FACTOR, zero=zero)
+    plan_of(optimizer).step_as_set([gradient], StepOptions(unscale=FACTOR, zero=zero))
     np.testing.assert_array_equal(p, q)
     np.testing.assert_equal(optimizer.state_dict()["state"], other.state_dict()["state"])
     np.testing.assert_array_equal(gradient.values, 0 * values if zero else values)
@@ -107,7 +109,7 @@ def test_a_gradient_in_another_order_is_set_to_zero_where_it_is():
     gradient = np.ones((4, 3)).T
     strided = np.ones((3, 8))
     optimizer = optim.SGD([p, np.ones((3, 4))], lr=0.5)
-    plan_of(optimizer).step_with([gradient, strided[:, ::2]], zero=True)
+    plan_of(optimizer).step_as_set([gradient, strided[:, ::2]], ZERO)
     assert (p == 0.5).all()
     assert (gradient == 0).all()
     assert strided.sum() == 12  # what lies between is not the gradient's
@@ -130,7 +132,7 @@ def test_what_cannot_be_set_to_zero_is_refused(gradients, message):
     given = gradients(np.ones(3))
     before = bits(optimizer, [p, q])
     with pytest.raises(ValueError, match=message):
-        plan_of(optimizer).step_with(given, zero=True)
+        plan_of(optimizer).step_as_set(given, ZERO)
     np.testing.assert_equal(bits(optimizer, [p, q]), before)
     assert all((g == 1).all() for g in given)
 
@@ -139,7 +141,7 @@ def test_gradients_that_overlap_in_part_are_not_set_to_zero():
     buffer = np.ones(5)
     plan = plan_of(optim.Adam([np.ones(3), np.ones(3)]))
     with pytest.raises(ValueError, match="share memory, and cannot be set to zero"):
-        plan.step_with([buffer[:3], buffer[2:]], zero=True)
+        plan.step_as_set([buffer[:3], buffer[2:]], ZERO)
     assert (buffer == 1).all()
 
 
@@ -152,7 +154,7 @@ def test_a_gradient_that_lies_in_what_is_written_is_not_set_to_zero(shared):
     before = bits(optimizer, [p])
     overlapping = array.reshape(3, 2).T  # another order of memory, so that the step would read a copy
     with pytest.raises(ValueError, match="its gradient shares memory with"):
-        plan_of(optimizer).step_with([overlapping], zero=True)
+        plan_of(optimizer).step_as_set([overlapping], ZERO)
     np.testing.assert_equal(bits(optimizer, [p]), before)
 
 

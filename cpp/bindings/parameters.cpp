@@ -33,6 +33,7 @@ void Parameters::find_written() {
     parameter.clear = nullptr;
     add(parameter.array);
     for (const Pinned& state : parameter.states) add(state);
+    if (parameter.average) add(*parameter.average);
   }
   std::sort(written_.begin(), written_.end());
 }
@@ -60,6 +61,11 @@ void Parameters::take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::
     take_sparse(parameter, tensor, group);
   else
     take_dense(parameter, tensor);
+}
+
+void Parameters::check_average(std::size_t i) const {
+  all[i].array.check_unchanged();
+  all[i].average->check_unchanged();
 }
 
 void Parameters::release_gradients() {

@@ -1,6 +1,7 @@
 // The parameters of a plan as they come from Python, and the gradients that come for them at a step.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@ struct Parameter {
   void visit(Visit&& each) const {
     array.visit(each);
     for (const Pinned& state : states) state.visit(each);
+    if (average) average->visit(each);
     for (const py::object& number : carried) each(number);
     for (const py::object* held : {&step_count, &gradient, &original, &reordered}) each(*held);
     sparse.visit(each);
@@ -28,6 +30,7 @@ struct Parameter {
   py::object step_count;
   std::vector<Pinned> states;
   std::vector<py::object> carried;
+  std::optional<Pinned> average;
   py::object gradient;   // held during a step, while the interpreter may run other threads
   py::object original;   // the gradient in another memory order that was copied
   py::object reordered;  // room for such copies
@@ -52,6 +55,9 @@ class Parameters {
   // Checks the gradient of a parameter, and the arrays that its step writes to, and gives the tensor what a step needs.
   // To be called when all are held: it runs no code of users, so that what it has seen stays as it is.
   void take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::Group& group);
+
+  // Makes sure that the parameter and its average are as they were, with a gradient or without.
+  void check_average(std::size_t i) const;
 
   void release_gradients();
 

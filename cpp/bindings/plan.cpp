@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "bindings/hyper.hpp"
@@ -52,9 +53,14 @@ class PyPlan {
   using NamedNumbers = std::map<std::string, py::object>;
 
   // Each parameter, a Pinned, with its group and its step count, which the plan advances, as it does `made`, the number
-  // of steps of whichever parameters.
-  PyPlan(const std::string& owner, const std::vector<Given>& given, const py::object& made)
-      : owner_(owner), parameters_(owner), made_(made), made_number_(number_in<std::int64_t>(made, "made")) {
+  // of steps of whichever parameters, and `skipped`, how many have been skipped since the last of them.
+  PyPlan(const std::string& owner, const std::vector<Given>& given, const py::object& made, const py::object& skipped)
+      : owner_(owner),
+        parameters_(owner),
+        made_(made),
+        skipped_(skipped),
+        made_number_(number_in<std::int64_t>(made, "made")),
+        skipped_number_(number_in<std::int64_t>(skipped, "skipped")) {
     std::vector<Plan::Tensor> tensors;
     int groups = 0;
     for (const auto& [pinned, group, step_count] : given) {
@@ -71,6 +77,7 @@ class PyPlan {
       groups = std::max(groups, group + 1);
     }
     readers_.resize(groups);
+    updated_.resize(parameters_.all.size());
     plan_ = std::make_unique<Plan>(std::move(tensors), groups);
   }
 
@@ -162,11 +169,41 @@ class PyPlan {
     };
   }
 
+  // Gives each parameter an average, a Pinned, that steps keep; none: no averages. `steps` counts them.
+  void set_averages(const std::vector<py::object>& averages, std::optional<double> decay, bool warms_up,
+                    std::int64_t every, const py::object& steps) {
+    const Alone alone(*this);
+    std::vector<Pinned> pinned;
+    for (std::size_t i = 0; i < averages.size(); ++i) {
+      const Pinned& array = parameters_.all.at(i).array;
+      const Pinned& average = pinned.emplace_back(averages[i].cast<const Pinned&>());
+      if (average.size() != array.size() || average.dtype() != array.dtype() ||
+          !same_shape(average.array(), array.array()) || !same_order(average.array(), array.array()))
+        throw py::value_error(average.label() + " does not fit its parameter");
+    }
+    if (!pinned.empty() && (pinned.size() != parameters_.all.size() || every < 1))
+      throw py::value_error(owner_ + ": expected an average for each parameter, every step or less often");
+    Plan::Averaging averaging{decay, warms_up, every, nullptr};
+    if (!pinned.empty()) averaging.steps = number_in<std::int64_t>(steps, "the steps of the averages");
+    for (std::size_t i = 0; i < parameters_.all.size(); ++i) {
+      parameters_.all[i].average.reset();
+      if (!pinned.empty()) parameters_.all[i].average = std::move(pinned[i]);
+      plan_->tensors[i].arrays.average = pinned.empty() ? nullptr : parameters_.all[i].average->data();
+    }
+    averaged_ = steps;
+    plan_->averaging = averaging;
+    is_ready_ = false;
+  }
+
   // Makes a step, or returns false, no array touched, where Python has to look at a group's hyper-parameters first.
   bool step(const py::sequence& gradients, py::handle param_groups) {
+    return step_with(gradients, param_groups, Plan::Extras());
+  }
+
+  bool step_with(const py::sequence& gradients, py::handle param_groups, const Plan::Extras& extras) {
     const Alone alone(*this);
     if (!read(param_groups)) return false;
-    make_step(gradients, Plan::Extras());
+    make_step(gradients, extras);
     return true;
   }
 
@@ -176,17 +213,58 @@ class PyPlan {
     make_step(gradients, extras);
   }
 
-  // Of the last step that was to find it: the sum of squares of all gradients, and how many elements are not finite.
-  std::pair<double, std::int64_t> norm() const { return {plan_->norm().squares, plan_->norm().nonfinite}; }
+  // Updates one parameter, with the hyper-parameters as they were set, or read last. Each once until `end_step`.
+  bool step_one(std::size_t i, py::handle gradient, py::handle param_groups, const Plan::Extras& extras) {
+    const Alone alone(*this);
+    if (!read(param_groups)) return false;
+    make_step_of_one(i, gradient, extras);
+    return true;
+  }
+
+  void step_one_as_set(std::size_t i, py::handle gradient, const Plan::Extras& extras) {
+    const Alone alone(*this);
+    make_step_of_one(i, gradient, extras);
+  }
+
+  void end_step() {
+    const Alone alone(*this);
+    if (!is_ready_) make_ready();
+    if (plan_->averaging.steps)
+      for (std::size_t i = 0; i < updated_.size(); ++i) parameters_.check_average(i);
+    without_lock(plan_->prepare_end(updated_), [&] { plan_->run(); });
+    note(plan_->outcome());
+    std::fill(updated_.begin(), updated_.end(), false);
+    updated_count_ = 0;
+  }
+
+  // Which parameters have been updated since the last step ended.
+  py::list updated() const {
+    py::list positions;
+    for (std::size_t i = 0; i < updated_.size(); ++i)
+      if (updated_[i]) positions.append(i);
+    return positions;
+  }
+
+  // Of the last step: the norm or None, what gradients were multiplied by for its sake, whether the step was made, and
+  // the positions of the parameters whose gradients had elements that are not finite.
+  py::object outcome() const {
+    if (!outcome_) return py::none();
+    return py::make_tuple(outcome_->norm, outcome_->clip, outcome_->applied, outcome_->nonfinite);
+  }
 
   template <class Visit>
   void visit(Visit&& each) const {
     for (const Parameter& parameter : parameters_.all) parameter.visit(each);
     for (const HyperReader& reader : readers_) reader.visit(each);
-    for (const py::object* held : {&transform_, &reduce_, &made_}) each(*held);
+    for (const py::object* held : {&transform_, &reduce_, &made_, &skipped_, &averaged_}) each(*held);
   }
 
  private:
+  struct Held {
+    Parameters& parameters;
+    ~Held() { parameters.release_gradients(); }
+  };
+
   // While there is one, nobody else may do anything to the plan: it runs code of users, and other threads.
   class Alone {
    public:
@@ -203,25 +281,70 @@ class PyPlan {
 
   void make_step(const py::sequence& gradients, const Plan::Extras& extras) {
     if (!is_ready_) make_ready();
+    if (updated_count_ > 0)
+      throw std::runtime_error(owner_ + ".step: in the middle of a step that is made parameter by parameter. Call " +
+                               "end_step() first.");
     const py::tuple items(gradients);  // a list could change while a gradient is being converted
     const std::size_t given = items.size();
     if (given != parameters_.all.size())
       throw py::value_error(owner_ + ".step: got " + std::to_string(given) + " gradients for " +
                             std::to_string(parameters_.all.size()) +
                             " parameters; give one for each, None where there is none this time");
-    struct Held {
-      Parameters& parameters;
-      ~Held() { parameters.release_gradients(); }
-    } const held{parameters_};
+    const Held held{parameters_};
     for (std::size_t i = 0; i < given; ++i) parameters_.hold_gradient(i, PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i)));
     for (std::size_t i = 0; i < given; ++i) {
       Plan::Tensor& tensor = plan_->tensors[i];
       parameters_.take_gradient(i, tensor, plan_->groups[tensor.group]);
+      if (plan_->averaging.steps) parameters_.check_average(i);
     }
+    check_norm(extras);
     const std::vector<py::object> copied = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     without_lock(plan_->prepare(extras), [&] { plan_->run(); });
-    *made_number_ += 1;
+    note(plan_->outcome());
     for (const py::object& array : copied) array.attr("fill")(0);
+  }
+
+  void make_step_of_one(std::size_t i, py::handle gradient, const Plan::Extras& extras) {
+    if (!is_ready_) make_ready();
+    Plan::Tensor& tensor = plan_->tensors.at(i);
+    const std::string& label = parameters_.all[i].array.label();
+    if (updated_[i])
+      throw std::runtime_error(owner_ + ".step_param: " + label + " has been updated since the last end_step(). Call " +
+                               "end_step() when all have been.");
+    if (rule_schemas()[tensor.rule].sums_over_group)
+      throw py::value_error(owner_ + ".step_param: the step of " + label + " depends on sums over all of its group. " +
+                            "Call step(grads).");
+    const Held held{parameters_};
+    parameters_.hold_gradient(i, gradient);
+    parameters_.take_gradient(i, tensor, plan_->groups[tensor.group]);
+    if (!parameters_.all[i].gradient) return;
+    if (plan_->averaging.steps) parameters_.check_average(i);
+    const std::vector<py::object> copied = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
+    without_lock(plan_->prepare_one(i, extras), [&] { plan_->run(); });
+    updated_[i] = true;
+    updated_count_ += 1;
+    for (const py::object& array : copied) array.attr("fill")(0);
+  }
+
+  // A norm needs gradients.
+  void check_norm(const Plan::Extras& extras) const {
+    if (!extras.finds_norm || extras.total_norm) return;
+    const auto has_gradient = [](const Parameter& parameter) { return bool(parameter.gradient); };
+    if (std::none_of(parameters_.all.begin(), parameters_.all.end(), has_gradient))
+      throw py::value_error(owner_ +
+                            ".step: max_norm needs a gradient, and no parameter has one. Leave max_norm out, " +
+                            "or give gradients.");
+  }
+
+  // Advances the counts of steps.
+  void note(const Plan::Outcome& outcome) {
+    if (outcome.applied) {
+      *made_number_ += 1;
+      *skipped_number_ = 0;
+    } else {
+      *skipped_number_ += 1;
+    }
+    outcome_ = outcome;
   }
 
   template <class Value>
@@ -271,10 +394,30 @@ class PyPlan {
   bool is_ready_ = false;             // whether every parameter has its rule, and what steps write to is known
   bool is_busy_ = false;
   py::object transform_, reduce_;
-  py::object made_;
-  std::int64_t* made_number_;  // in it
+  py::object made_, skipped_, averaged_;
+  std::int64_t* made_number_;     // in it
+  std::int64_t* skipped_number_;  // in it
+  std::vector<bool> updated_;     // one by one, since the last step ended
+  int updated_count_ = 0;
+  std::optional<Plan::Outcome> outcome_;
   std::unique_ptr<Plan> plan_;
 };
+
+// What Python's StepOptions say, in their order; nothing: a plain step.
+Plan::Extras extras_of(const py::tuple& options) {
+  Plan::Extras extras;
+  if (options.empty()) return extras;
+  if (options.size() != 8) throw py::type_error("a step has eight options");
+  extras.unscale = options[0].cast<double>();
+  extras.finds_norm = options[1].cast<bool>();
+  extras.max_norm = options[2].cast<double>();
+  extras.norm_type = options[3].cast<double>();
+  extras.total_norm = options[4].cast<std::optional<double>>();
+  extras.max_value = options[5].cast<double>();
+  extras.skips_nonfinite = options[6].cast<bool>();
+  extras.zero = options[7].cast<bool>();
+  return extras;
+}
 
 py::dict rules() {
   py::dict result;
@@ -304,31 +447,41 @@ void register_plan(py::module_& module) {
              "keeps beside each parameter, and the weight decays that it takes.");
 
   py::class_<PyPlan>(module, "Plan", collected<PyPlan>(), "All tensors of an optimizer, updated in one call a step.")
-      .def(py::init<const std::string&, const std::vector<PyPlan::Given>&, const py::object&>(), py::arg("owner"),
-           py::arg("parameters"), py::arg("made"))
+      .def(py::init<const std::string&, const std::vector<PyPlan::Given>&, const py::object&, const py::object&>(),
+           py::arg("owner"), py::arg("parameters"), py::arg("made"), py::arg("skipped"))
       .def("set_group", &PyPlan::set_group, py::arg("group"), py::arg("binding"), py::arg("checked"))
       .def("bind", &PyPlan::bind, py::arg("parameter"), py::arg("rule"), py::arg("states"), py::arg("carried"))
       .def("set_transform", &PyPlan::set_transform, py::arg("transform"))
       .def("set_reduce", &PyPlan::set_reduce, py::arg("reduce"))
+      .def("set_averages", &PyPlan::set_averages, py::arg("averages"), py::arg("decay"), py::arg("warms_up"),
+           py::arg("every"), py::arg("steps"))
       .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups"))
       .def(
-          "step_as_set",
-          [](PyPlan& plan, const py::sequence& gradients) { plan.step_as_set(gradients, Plan::Extras()); },
-          py::arg("gradients"))
-      .def(
           "step_with",
-          [](PyPlan& plan, const py::sequence& gradients, double unscale, bool zero, bool norm) {
-            Plan::Extras extras;
-            extras.unscale = unscale;
-            extras.zero = zero;
-            extras.norm = norm;
-            plan.step_as_set(gradients, extras);
+          [](PyPlan& plan, const py::sequence& gradients, py::handle param_groups, const py::tuple& options) {
+            return plan.step_with(gradients, param_groups, extras_of(options));
           },
-          py::arg("gradients"), py::kw_only(), py::arg("unscale") = 1.0, py::arg("zero") = false,
-          py::arg("norm") = false,
-          "A step that also multiplies gradients by a factor before use, sets them to zero after it, or finds the norm "
-          "of all of them.")
-      .def_property_readonly("norm", &PyPlan::norm);
+          py::arg("gradients"), py::arg("param_groups"), py::arg("options"))
+      .def(
+          "step_as_set",
+          [](PyPlan& plan, const py::sequence& gradients, const py::tuple& options) {
+            plan.step_as_set(gradients, extras_of(options));
+          },
+          py::arg("gradients"), py::arg("options") = py::tuple())
+      .def(
+          "step_one",
+          [](PyPlan& plan, std::size_t parameter, py::handle gradient, py::handle param_groups,
+             const py::tuple& options) { return plan.step_one(parameter, gradient, param_groups, extras_of(options)); },
+          py::arg("parameter"), py::arg("gradient"), py::arg("param_groups"), py::arg("options"))
+      .def(
+          "step_one_as_set",
+          [](PyPlan& plan, std::size_t parameter, py::handle gradient, const py::tuple& options) {
+            plan.step_one_as_set(parameter, gradient, extras_of(options));
+          },
+          py::arg("parameter"), py::arg("gradient"), py::arg("options"))
+      .def("end_step", &PyPlan::end_step)
+      .def_property_readonly("updated", &PyPlan::updated)
+      .def_property_readonly("outcome", &PyPlan::outcome);
 }
 
 }  // namespace ravine::bindings

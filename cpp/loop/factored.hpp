@@ -61,14 +61,15 @@ class FactoredMeans {
     const auto rule = rounded<Rule, V>(c.rule);
     const std::int64_t columns = arrays.factoring.columns;
     const V* const gradient = static_cast<const V*>(arrays.gradient);
-    if (rows_times_columns(arrays) == 1) return moments_of_ones(rule, gradient, arrays, begin, end);
+    const V scale = V(c.gradient_scale);
+    if (rows_times_columns(arrays) == 1) return moments_of_ones(rule, scale, gradient, arrays, begin, end);
     each_block(arrays, begin, end, [&](const Block& block) {
       double* const sums = block.column_sums();
       block.each_row([&](const Row& row) {
         if (row.begins)
           for (std::int64_t j = 0; j < columns; ++j) sums[j] = 0;
         const double along = lane_sum(columns, [&](std::int64_t j) {
-          const double g = double(gradient[row.first + j]);
+          const double g = double(scale * gradient[row.first + j]);
           sums[j] += g * g;
           return g * g;
         });
@@ -79,14 +80,14 @@ class FactoredMeans {
   }
 
   // The same for matrices of one element, such as those of a convolution by 1 x 1.
-  static void moments_of_ones(const Rule& rule, const V* gradient, const Arrays& arrays, std::int64_t begin,
+  static void moments_of_ones(const Rule& rule, V scale, const V* gradient, const Arrays& arrays, std::int64_t begin,
                               std::int64_t end) {
     V* const of_rows = row_state(arrays);
     V* const of_columns = column_state(arrays);
     double* const means = arrays.factoring.row_means;
 #pragma omp simd
     for (std::int64_t i = begin; i < end; ++i) {
-      const double g = double(gradient[i]);
+      const double g = double(scale * gradient[i]);
       renew(rule, of_rows[i], g * g);
       renew(rule, of_columns[i], g * g);
       means[i] = double(of_rows[i]);

@@ -10,6 +10,8 @@
 
 namespace ravine {
 
+constexpr int max_staged = 3 + max_states;  // parameter, gradient and average beside the states
+
 // Room for the arrays of a block, as the rule works on them. Grows where it has to, and is used again.
 class BlockRoom {
  public:
@@ -24,7 +26,7 @@ class BlockRoom {
 
  private:
   static constexpr std::size_t line = 64;
-  std::vector<std::byte> arrays_[2 + max_states];
+  std::vector<std::byte> arrays_[max_staged];
 };
 
 // Elements of a block where the kernel does not need larger ones.
@@ -42,7 +44,7 @@ inline void run_in_blocks(Kernel kernel, const Coefficients& coefficients, const
     std::byte* memory;
     void** place;  // in `piece`
     std::byte* room;
-  } staged[2 + max_states];
+  } staged[max_staged];
   int count = 0;
   const auto add = [&](const Stage& stage, const void* memory, void** place) {
     if (!memory || !stage.exists()) return;
@@ -54,19 +56,22 @@ inline void run_in_blocks(Kernel kernel, const Coefficients& coefficients, const
   add(stages.parameter, arrays.parameter, &piece.parameter);
   add(stages.gradient, arrays.gradient, const_cast<void**>(&piece.gradient));
   for (int k = 0; k < max_states; ++k) add(stages.states[k], arrays.states[k], &piece.states[k]);
+  add(stages.average, arrays.average, &piece.parameter);
 
   for (std::int64_t next; begin < end; begin = next) {
     next = std::min(begin + elements, end);
     for (int k = 0; k < count; ++k) {
       const auto& [stage, memory, place, copy] = staged[k];
       if (!stage->load) continue;
-      stage->load(memory + begin * stage->item_size, next - begin, stage->factor, copy);
+      stage->load(memory + begin * stage->item_size, next - begin, *stage, copy);
       *place = copy - begin * item;  // the kernel counts from the tensor's beginning
     }
     kernel(coefficients, piece, begin, next);
     for (int k = 0; k < count; ++k) {
       const auto& [stage, memory, place, copy] = staged[k];
-      if (stage->store) stage->store(copy, next - begin, memory + begin * stage->item_size);
+      if (!stage->store) continue;
+      const std::byte* const made = static_cast<std::byte*>(*place) + begin * item;
+      stage->store(made, next - begin, *stage, memory + begin * stage->item_size);
     }
   }
 }

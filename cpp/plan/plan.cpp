@@ -1,6 +1,8 @@
 #include "plan/plan.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <stdexcept>
 #include <utility>
 
@@ -55,12 +57,14 @@ Plan::Plan(std::vector<Tensor> all, int group_count) : tensors(std::move(all)), 
   own_.reserve(tensors.size());
   jobs_.reserve(tensors.size());
   group_sums_.resize(group_count);
-  std::int64_t squares = 0;
+  others_.reserve(tensors.size());
+  outcome_.nonfinite.reserve(tensors.size());
+  std::int64_t norm_terms = 0;
   for (Tensor& tensor : tensors) {
-    tensor.square = squares;
-    squares += divide_up(tensor.size, elements_per_sum);
+    tensor.norm_term = norm_terms;
+    norm_terms += divide_up(tensor.size, elements_per_sum);
   }
-  squares_.resize(squares);
+  norm_terms_.resize(norm_terms);
 }
 
 void Plan::bind(std::size_t i, int rule, std::int64_t rows, std::int64_t columns) {
@@ -91,18 +95,39 @@ void Plan::place_sums() {
   sums_are_placed_ = true;
 }
 
+// Whether something follows from the norm.
+bool Plan::needs_norm() const { return extras_.finds_norm || extras_.skips_nonfinite || extras_.max_norm != infinity; }
+
+// How far averages move at the step to come; 0 where they stay.
+double Plan::average_factor() const {
+  if (!averaging.steps || (*averaging.steps + 1) % averaging.every != 0) return 0;
+  const double updates = double(*averaging.steps / averaging.every);
+  if (updates == 0) return 1;  // as torch's averages begin
+  if (!averaging.decay) return 1 / (updates + 1);
+  return 1 - (averaging.warms_up ? std::min(*averaging.decay, (1 + updates) / (10 + updates)) : *averaging.decay);
+}
+
+// Factors of gradients are the rules' own, in `Coefficients::gradient_scale`, unless something is to be done to their
+// products.
 void Plan::choose_stages() {
-  has_stages_ = extras_.unscale != 1 || extras_.zero;
+  const bool limits = extras_.max_value != infinity;
+  has_stages_ = limits || extras_.zero || average_factor_ != 0;
   if (!has_stages_) return;
   const StageTable& table = *isa::active().stages;
   for (const Dtype dtype : {Dtype::float32, Dtype::float64}) {
-    Stage gradient;
-    gradient.item_size = item_size(dtype);
-    gradient.factor = extras_.unscale;
-    if (extras_.unscale != 1) gradient.load = table.unscale[int(dtype)];
-    stages_[int(dtype)].gradient = gradient;
-    if (extras_.zero) gradient.store = table.set_zero[int(dtype)];
-    last_stages_[int(dtype)].gradient = gradient;
+    const int which = int(dtype);
+    Stages stages;
+    stages.gradient.item_size = stages.average.item_size = item_size(dtype);
+    if (limits) {
+      stages.gradient.load = table.limit[which];
+      stages.gradient.factor = extras_.unscale * outcome_.clip;
+      stages.gradient.limit = extras_.max_value;
+    }
+    stages_[which] = stages;
+    if (extras_.zero) stages.gradient.store = table.set_zero[which];
+    if (average_factor_ != 0) stages.average.store = table.average[which];
+    stages.average.factor = average_factor_;
+    last_stages_[which] = stages;
   }
 }
 
@@ -115,7 +140,8 @@ Plan::Shared Plan::shared_of(int group, int rule, std::int64_t t, const Carried&
   const Group& g = groups[group];
   const RuleSchema& schema = rule_schemas()[rule];
   Shared shared{group, rule, t, before, before, {}};
-  shared.coefficients.gradient_scale = g.maximize ? -1 : 1;
+  const bool stage_scales = extras_.max_value != infinity;
+  shared.coefficients.gradient_scale = (g.maximize ? -1 : 1) * (stage_scales ? 1 : extras_.unscale);
   shared.coefficients.decay_coefficient = decay_coefficient(g, schema);
   schema.prepare(g.hyper.data(), double(t), shared.after.data(), shared.coefficients.rule);
   return shared;
@@ -126,20 +152,48 @@ void Plan::add_phases(const RuleKernels& kernels) {
     if (kernels.*phase) present_.*phase = kernels.*phase;
 }
 
+// A tensor whose average is renewed apart.
+void Plan::add_other(const Tensor& tensor) {
+  others_.push_back({nullptr, &tensor, total_of(others_), tensor.size, nullptr, nullptr, {}});
+}
+
 std::int64_t Plan::prepare(const Extras& extras) {
+  ends_step_ = true;
+  return prepare(extras, 0, tensors.size());
+}
+
+std::int64_t Plan::prepare_one(std::size_t i, const Extras& extras) {
+  ends_step_ = false;
+  return prepare(extras, i, i + 1);
+}
+
+std::int64_t Plan::prepare_end(const std::vector<bool>& updated) {
+  ends_step_ = true;
+  prepare(Extras(), 0, 0);
+  if (average_factor_ != 0)
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      if (!updated[i]) add_other(tensors[i]);
+  return total_of(others_);
+}
+
+std::int64_t Plan::prepare(const Extras& extras, std::size_t first, std::size_t last) {
   const isa::Table& table = isa::active();
   const std::vector<RuleSchema>& rules = rule_schemas();
   extras_ = extras;
-  choose_stages();
+  average_factor_ = average_factor();
   if (!sums_are_placed_) place_sums();
   present_ = {};
   shared_.clear();
   own_.clear();
   jobs_.clear();
-  total_ = 0;
+  others_.clear();
   std::int64_t bytes = 0;
-  for (const Tensor& tensor : tensors) {
-    if (!tensor.arrays.gradient && !tensor.rows) continue;  // the values of no rows may be nowhere
+  const bool averages = average_factor_ != 0;
+  for (std::size_t i = first; i < last; ++i) {
+    const Tensor& tensor = tensors[i];
+    const bool has_gradient = tensor.arrays.gradient || tensor.rows;  // the values of no rows may be nowhere
+    if (averages && (!has_gradient || tensor.rows)) add_other(tensor);
+    if (!has_gradient) continue;
     const Group& group = groups[tensor.group];
     const std::int64_t t = *tensor.step_count + 1;
     Carried carried{};
@@ -152,19 +206,30 @@ std::int64_t Plan::prepare(const Extras& extras) {
     Coefficients* const own = rule.decide ? &own_.emplace_back(shared.coefficients) : nullptr;
     const RuleKernels& kernels = table.kernels_of(tensor.rule, group.decay, tensor.dtype);
     const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;
-    jobs_.push_back({&kernels, &tensor, total_, size, own ? own : &shared.coefficients, own, shared.after});
+    jobs_.push_back({&kernels, &tensor, total_of(jobs_), size, own ? own : &shared.coefficients, own, shared.after});
     if (jobs_.size() == 1 || jobs_[jobs_.size() - 2].kernels != &kernels) add_phases(kernels);
-    total_ += size;
-    const int arrays = 2 + int(rule.states.size());
+    const int arrays = 2 + int(rule.states.size()) + averages;
     bytes += size * arrays * item_size(tensor.dtype);
   }
   if (present_.propose && !transform) throw std::logic_error("nobody changes what the rules propose");
   share_ = threads::share_of(bytes);
-  return total_;
+  return total_of(jobs_) + total_of(others_);
 }
 
 void Plan::run() {
-  if (extras_.norm) find_norm();
+  outcome_.norm = extras_.total_norm;
+  outcome_.clip = 1;
+  outcome_.applied = true;
+  outcome_.nonfinite.clear();
+  if (needs_norm()) {
+    if (!outcome_.norm) find_norm();
+    apply_norm();
+    if (!outcome_.applied) {
+      if (extras_.zero) set_zero();
+      return;
+    }
+  }
+  choose_stages();
   if (present_.moments) {
     run(&RuleKernels::moments);
     for (const Job& job : jobs_)
@@ -181,6 +246,8 @@ void Plan::run() {
     decide();
   }
   if (present_.update) run(&RuleKernels::update);
+  average_the_rest();
+  if (averaging.steps && ends_step_) *averaging.steps += 1;
   for (const Job& job : jobs_) {
     *job.tensor->step_count += 1;
     for (int k = 0; k < max_carried && job.tensor->carried[k]; ++k) *job.tensor->carried[k] = job.after[k];
@@ -207,28 +274,86 @@ void Plan::decide() {
   }
 }
 
-// The norm of all gradients, from the sums of blocks of each.
+// The norm of all gradients, from the terms of blocks of each.
 void Plan::find_norm() {
-  std::fill(squares_.begin(), squares_.end(), SumPair{0, 0});  // those of tensors without a gradient included
-  const StageTable& table = *isa::active().stages;
-  each_part(elements_per_sum, [&](const Job& job, std::int64_t begin, std::int64_t end) {
-    table.add_squares[int(job.tensor->dtype)](job.tensor->arrays.gradient, extras_.unscale, begin, end,
-                                              squares_.data() + job.tensor->square);
+  std::fill(norm_terms_.begin(), norm_terms_.end(), SumPair{0, 0});  // those of tensors without a gradient included
+  const double p = extras_.norm_type;
+  const NormTerm kind = p == 2          ? NormTerm::square
+                        : p == 1        ? NormTerm::absolute
+                        : p == infinity ? NormTerm::greatest
+                                        : NormTerm::power;
+  const auto& kernels = isa::active().stages->norm_terms[int(kind)];
+  each_part(jobs_, elements_per_sum, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+    kernels[int(job.tensor->dtype)](job.tensor->arrays.gradient, extras_.unscale, p, begin, end,
+                                    norm_terms_.data() + job.tensor->norm_term);
   });
-  if (reduce) reduce(squares_.data(), squares_.size());
+  if (reduce) reduce(norm_terms_.data(), norm_terms_.size());
   SumPair total{0, 0};
-  for (const SumPair& sum : squares_) add(total, sum);
-  norm_ = {total.first, std::int64_t(total.second)};
+  for (const SumPair& terms : norm_terms_) {
+    if (kind != NormTerm::greatest)
+      total.first += terms.first;
+    else if (terms.first > total.first || std::isnan(terms.first))  // and nothing is greater than NaN
+      total.first = terms.first;
+    total.second += terms.second;
+  }
+  outcome_.norm = kind == NormTerm::square  ? std::sqrt(total.first)
+                  : kind == NormTerm::power ? std::pow(total.first, 1 / p)
+                                            : total.first;
+  if (total.second == 0) return;
+  for (const Job& job : jobs_) {
+    const SumPair* const begin = norm_terms_.data() + job.tensor->norm_term;
+    const SumPair* const end = begin + divide_up(job.size, elements_per_sum);
+    if (std::any_of(begin, end, [](const SumPair& terms) { return terms.second > 0; }))
+      outcome_.nonfinite.push_back(job.tensor - tensors.data());
+  }
+}
+
+// Decides whether the step is made, and how far gradients are clipped.
+void Plan::apply_norm() {
+  const double norm = *outcome_.norm;
+  if (extras_.skips_nonfinite && (!std::isfinite(norm) || !outcome_.nonfinite.empty())) {
+    outcome_.applied = false;
+    return;
+  }
+  if (extras_.max_norm == infinity) return;
+  const double clip = extras_.max_norm / (norm + 1e-6);
+  outcome_.clip = clip > 1 ? 1 : clip;        // NaN where the norm is, as in torch
+  if (extras_.max_value != infinity) return;  // a stage multiplies
+  for (Shared& shared : shared_) shared.coefficients.gradient_scale *= outcome_.clip;
+  for (Coefficients& own : own_) own.gradient_scale *= outcome_.clip;
+}
+
+// Of a step that is skipped.
+void Plan::set_zero() const {
+  each_part(jobs_, elements_per_line, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+    const int which = int(job.tensor->dtype);
+    auto* const gradient = static_cast<std::byte*>(const_cast<void*>(job.tensor->arrays.gradient));
+    isa::active().stages->set_zero[which](nullptr, end - begin, {}, gradient + begin * item_size(job.tensor->dtype));
+  });
+}
+
+// Renews the averages of tensors that no rule has just gone through from end to end.
+void Plan::average_the_rest() {
+  Stage stage;
+  stage.factor = average_factor_;
+  each_part(others_, elements_per_line, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+    const std::int64_t offset = begin * item_size(job.tensor->dtype);
+    const Arrays& arrays = job.tensor->arrays;
+    isa::active().stages->average[int(job.tensor->dtype)](static_cast<std::byte*>(arrays.parameter) + offset,
+                                                          end - begin, stage,
+                                                          static_cast<std::byte*>(arrays.average) + offset);
+  });
 }
 
 // Calls work(job, begin, end) for parts of the run of all jobs. A part begins at a multiple of `block` elements of its
 // tensor, or where that is 0, of the tensor's own block.
 template <class Work>
-void Plan::each_part(std::int64_t block, const Work& work) const {
-  threads::run_in_parts(total_, elements_per_part, share_, [&](std::int64_t part_begin, std::int64_t part_end) {
-    const auto after = std::upper_bound(jobs_.begin(), jobs_.end(), part_begin,
+void Plan::each_part(const std::vector<Job>& jobs, std::int64_t block, const Work& work) const {
+  if (jobs.empty()) return;
+  threads::run_in_parts(total_of(jobs), elements_per_part, share_, [&](std::int64_t part_begin, std::int64_t part_end) {
+    const auto after = std::upper_bound(jobs.begin(), jobs.end(), part_begin,
                                         [](std::int64_t at, const Job& job) { return at < job.start; });
-    for (auto next = after - (after != jobs_.begin()); next != jobs_.end() && next->start < part_end; ++next) {
+    for (auto next = after - (after != jobs.begin()); next != jobs.end() && next->start < part_end; ++next) {
       const Job& job = *next;
       const std::int64_t multiple = block > 0 ? block : job.tensor->block;
       const auto boundary = [&](std::int64_t position) {
@@ -245,7 +370,7 @@ void Plan::each_part(std::int64_t block, const Work& work) const {
 
 // Runs one phase over the run of all jobs.
 void Plan::run(Kernel RuleKernels::* phase) const {
-  each_part(0, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+  each_part(jobs_, 0, [&](const Job& job, std::int64_t begin, std::int64_t end) {
     const Kernel kernel = job.kernels->*phase;
     if (!kernel) return;
     const Tensor& tensor = *job.tensor;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -14,7 +15,8 @@
 namespace ravine {
 
 // A step is a list of phases, each over all tensors before the next begins:
-//   norm? -> <reduce> -> moments -> settle -> propose -> <transform> -> measure -> <reduce> -> decide -> update
+//   norm? -> <reduce> -> skip or clip -> moments -> settle -> propose -> <transform> -> measure -> <reduce> -> decide
+//   -> update -> average?
 // A rule has some of them. At the seams in brackets others may take part: see `reduce` and `transform`.
 class Plan {
  public:
@@ -30,10 +32,10 @@ class Plan {
     Dtype dtype = Dtype::float32;
     int group = 0;
     int rule = -1;
-    std::int64_t block = 1;     // threads share the tensor out in multiples of this; in elements
-    std::int64_t blocks = 0;    // whose sums the rule takes
-    std::int64_t square = 0;    // where the sums of its gradient's squares begin, among those of all tensors
-    std::vector<double> means;  // room for the sums and means along a factored tensor's rows and columns
+    std::int64_t block = 1;      // threads share the tensor out in multiples of this; in elements
+    std::int64_t blocks = 0;     // whose sums the rule takes
+    std::int64_t norm_term = 0;  // where those of its gradient begin, among those of all tensors
+    std::vector<double> means;   // room for the sums and means along a factored tensor's rows and columns
   };
 
   struct Group {
@@ -43,20 +45,38 @@ class Plan {
     Hyper hyper{};
   };
 
-  // What is done to gradients beside the rule, in the same pass over memory.
+  static constexpr double infinity = std::numeric_limits<double>::infinity();
+
+  // What is done beside the rule in the same step.
   struct Extras {
-    double unscale = 1;  // a factor of every gradient
-    bool norm = false;   // find the norm of all gradients, unscaled
-    bool zero = false;   // set gradients to zero after use
+    double unscale = 1;                // a factor of every gradient, before all else
+    bool finds_norm = false;           // of all gradients, unscaled
+    double norm_type = 2;              // its p, above 0
+    std::optional<double> total_norm;  // what it is, where that is known already
+    double max_norm = infinity;        // gradients are multiplied by min(1, max_norm / (norm + 1e-6))
+    double max_value = infinity;       // of each element, after that
+    bool skips_nonfinite = false;      // whether nothing is updated where the norm is not finite or an element is not
+    bool zero = false;                 // set gradients to zero after use
   };
 
-  struct Norm {
-    double squares = 0;          // summed up
-    std::int64_t nonfinite = 0;  // how many elements are not finite
+  struct Outcome {
+    std::optional<double> norm;
+    double clip = 1;  // what gradients were multiplied by for the sake of the norm
+    bool applied = true;
+    std::vector<std::size_t> nonfinite;  // the tensors that have such elements, where the norm was to be found
+  };
+
+  // Averages of the parameters, in which late ones weigh most, or all the same.
+  struct Averaging {
+    std::optional<double> decay;    // how much of the average stays; without it, all weigh the same
+    bool warms_up = false;          // whether less does at the beginning: min(decay, (1 + n) / (10 + n))
+    std::int64_t every = 1;         // how many steps there are from one update to the next
+    std::int64_t* steps = nullptr;  // how many there have been; null: there are no averages
   };
 
   std::vector<Tensor> tensors;
   std::vector<Group> groups;
+  Averaging averaging;
 
   // Where sums of other processes come in: called with the sums of all blocks of all tensors, in a fixed order, before
   // anything is decided by them. Nothing by default.
@@ -75,11 +95,15 @@ class Plan {
   // Gathers the tensors that have a gradient and the coefficients of their next step. Returns their number of elements.
   std::int64_t prepare(const Extras& extras);
 
-  // Updates what prepare() gathered, then advances the step counts and the carried numbers.
+  // The same of a step that is made tensor by tensor, and of its end, given which tensors there have been.
+  std::int64_t prepare_one(std::size_t tensor, const Extras& extras);
+  std::int64_t prepare_end(const std::vector<bool>& updated);
+
+  // Updates what prepare() gathered, then advances the step counts and the carried numbers; or skips all that.
   void run();
 
-  // Of the last step that was to find it.
-  const Norm& norm() const { return norm_; }
+  // What came of the last run.
+  const Outcome& outcome() const { return outcome_; }
 
  private:
   // What tensors of one group and rule have in common that were at the same step with the same carried numbers.
@@ -100,32 +124,46 @@ class Plan {
     Carried after;
   };
 
+  // How many elements there are in the run of all.
+  static std::int64_t total_of(const std::vector<Job>& jobs) {
+    return jobs.empty() ? 0 : jobs.back().start + jobs.back().size;
+  }
+
+  std::int64_t prepare(const Extras& extras, std::size_t first, std::size_t last);
   Shared shared_of(int group, int rule, std::int64_t t, const Carried& before) const;
   void place_sums();
+  void add_other(const Tensor& tensor);
+  bool needs_norm() const;
+  double average_factor() const;
   void choose_stages();
   void add_phases(const RuleKernels& kernels);
   const Stages& stages_of(const Job& job, Kernel RuleKernels::* phase) const;
 
   void run(Kernel RuleKernels::* phase) const;
   template <class Work>
-  void each_part(std::int64_t block, const Work& work) const;
+  void each_part(const std::vector<Job>& jobs, std::int64_t block, const Work& work) const;
   void find_norm();
+  void apply_norm();
+  void set_zero() const;
+  void average_the_rest();
   void decide();
 
   // Their room is reserved once: a step allocates nothing.
   std::vector<Shared> shared_;
   std::vector<Job> jobs_;
+  std::vector<Job> others_;  // whose averages are renewed apart: without a gradient, or with one for some rows
   std::vector<Coefficients> own_;
   std::vector<SumPair> sums_;  // of all blocks of all tensors whose rules take sums
   std::vector<SumPair> group_sums_;
-  std::vector<SumPair> squares_;  // of all blocks of all gradients, for the norm
+  std::vector<SumPair> norm_terms_;  // of all blocks of all gradients
   bool sums_are_placed_ = false;
   RuleKernels present_{};  // a kernel of each phase that some job has
-  std::int64_t total_ = 0;
   Extras extras_;
+  double average_factor_ = 0;  // how far averages move towards the parameters at this step
+  bool ends_step_ = true;      // whether what is prepared is the last of a step
   bool has_stages_ = false;
   Stages stages_[dtype_count], last_stages_[dtype_count];  // the latter where a rule reads the gradient last
-  Norm norm_;
+  Outcome outcome_;
   threads::Share share_{1, false};
 };
 

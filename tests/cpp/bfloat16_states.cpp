@@ -26,12 +26,12 @@ std::uint16_t encoded(float value) {
   return std::uint16_t((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
 
-void load(const void* memory, std::int64_t n, double /*factor*/, void* block) {
+void load(const void* memory, std::int64_t n, const Stage& /*stage*/, void* block) {
   for (std::int64_t i = 0; i < n; ++i)
     static_cast<float*>(block)[i] = decoded(static_cast<const std::uint16_t*>(memory)[i]);
 }
 
-void store(const void* block, std::int64_t n, void* memory) {
+void store(const void* block, std::int64_t n, const Stage& /*stage*/, void* memory) {
   for (std::int64_t i = 0; i < n; ++i)
     static_cast<std::uint16_t*>(memory)[i] = encoded(static_cast<const float*>(block)[i]);
 }
@@ -45,15 +45,15 @@ int main() {
   for (std::int64_t i = 0; i < n; ++i) p[i] = q[i] = float(i % 37) - 18;
   const Kernel kernel = elementwise<Adam, float, Decay::none>().update;
   Stages stages;
-  stages.states[0] = stages.states[1] = {load, store, 1, 2};
+  stages.states[0] = stages.states[1] = {load, store, 1, 0, 2};
   for (int t = 1; t <= 5; ++t) {
     for (std::int64_t i = 0; i < n; ++i) g[i] = float((i * 7 + t * 13) % 101) / 50 - 1;
     Coefficients coefficients{1, 0, {}};
     const auto rule = Adam<double>::prepare({1e-2, 0.9, 0.999, 1e-8, 0}, t);
     std::memcpy(coefficients.rule, &rule, sizeof rule);
-    Arrays staged{p.data(), g.data(), {m_codes.data(), v_codes.data()}, nullptr, {}};
+    Arrays staged{p.data(), g.data(), {m_codes.data(), v_codes.data()}, nullptr, {}, nullptr};
     StagedKernel{kernel, coefficients, Dtype::float32, &stages}(staged, 16, 0, n);
-    Arrays straight{q.data(), g.data(), {m.data(), v.data()}, nullptr, {}};
+    Arrays straight{q.data(), g.data(), {m.data(), v.data()}, nullptr, {}, nullptr};
     StagedKernel{kernel, coefficients, Dtype::float32, nullptr}(straight, 16, 0, n);
     for (auto* state : {&m, &v})
       for (float& value : *state) value = decoded(encoded(value));

@@ -12,6 +12,7 @@ import numpy as np
 
 from ravine import _core
 from ravine._arrays import as_array, check_overlap, describe, parameter_array, place
+from ravine._hyper import shown, whole
 from ravine._sparse import SparseGrad, is_sparse_tensor
 from ravine.nn.parameter import Parameter, gradients_of
 from ravine.optim._groups import as_named, group_prefix
@@ -48,6 +49,11 @@ class Record:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
+
+    @property
+    def called(self) -> str:
+        """Its name, or where it stands."""
+        return self.name or self.label
 
     def as_dict(self) -> dict[str, Any]:
         """Return the step count, the carried numbers and the arrays; nothing where it has not stepped."""
@@ -151,6 +157,22 @@ class Parameters:
         """Return the records of a group."""
         positions = self._positions[group]
         return self.records[positions.start : positions.stop]
+
+    def position(self, where: str, param: Any) -> int:
+        """Return where a parameter, given by its name or its position, is among all."""
+        if isinstance(param, str):
+            found = [i for i, record in enumerate(self.records) if record.name == param]
+            if len(found) == 1:
+                return found[0]
+            problem = "two parameters have that name" if found else "no parameter has that name"
+            raise ValueError(f"{where}={param!r}; {problem}. The names are {', '.join(map(repr, self._names()))}.")
+        position: int = whole(where, param)
+        if position >= len(self.records):
+            raise ValueError(f"{where}={shown(param)}; the positions are 0 to {len(self.records) - 1}.")
+        return position
+
+    def _names(self) -> list[str | None]:
+        return [record.name for record in self.records]
 
     # --- gradients
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from ravine import _core
 from ravine._hyper import Numbers, Range, shown
+from ravine.optim._averages import Averages
 from ravine.optim._grouped_optimizer import GroupedOptimizer
 from ravine.optim._loading import Layout, SavedState, read_state
 from ravine.optim._parameters import Record
 from ravine.optim._state import new_like
+from ravine.optim._step_options import LastStep, StepOptions
 from ravine.optim.optimizer import Group
 
 Array = np.ndarray[Any, Any]
@@ -51,20 +53,22 @@ class RuleOptimizer(GroupedOptimizer):
     # Whether the step count tells how long the state has existed, and so starts again with a new state array.
     _counts_state: ClassVar[bool] = False
     _bindings: ClassVar[dict[Any, _core.Binding]]  # those made so far, for each choice of a rule
-    _kept = (*GroupedOptimizer._kept, "_steps_made")
+    _kept = (*GroupedOptimizer._kept, "_steps_made", "_steps_skipped")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._bindings = {}
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        self._steps_made: Array = np.zeros((), np.int64)  # the compiled part advances it
+        self._steps_made: Array = np.zeros((), np.int64)  # the compiled part advances it, and the next
+        self._steps_skipped: Array = np.zeros((), np.int64)  # since the last of them
         super().__init__(params, defaults)
         self._binding(self._rule(self.defaults))  # so that a class that declares too little is refused at once
 
     def _make_transient(self) -> None:
         super()._make_transient()
         self._plan: _core.Plan | None = None
+        self._last_step: LastStep | None = None  # of plans that are gone
         self._takes_lists = False  # whether a list of gradients can go on as it is
         self._bound: list[str] = []  # the rule of each group in the plan
         self._scratch: dict[int, dict[str, Array]] = {}  # of each parameter whose rule needs it
@@ -86,23 +90,51 @@ class RuleOptimizer(GroupedOptimizer):
 
         def add_and_plan_anew() -> None:
             self._takes_lists = False
-            self._plan = None
+            self._drop_plan()
             add()
 
         return add_and_plan_anew
 
     # --- steps
 
-    def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+    def _step(
+        self, grads: Any = None, closure: Callable[[], Any] | None = None, options: StepOptions | None = None
+    ) -> Any:
         if callable(grads):
             grads, closure = None, grads
         result = None if closure is None else closure()
         gradients = grads if self._takes_lists and type(grads) is list else self._parameters.gradients(grads)
         plan = self._plan or self._make_plan()
-        if not plan.step(gradients, self.param_groups):
+        groups = self.param_groups
+        if not (plan.step(gradients, groups) if options is None else plan.step_with(gradients, groups, options)):
             self._complete(plan)
-            plan.step_as_set(gradients)
+            plan.step_as_set(gradients, options or ())
         return result
+
+    def _step_param(self, param: Any, grad: Any, options: StepOptions) -> None:
+        i = self._parameters.position(f"{self._owner}.step_param: param", param)
+        self._parameters.check_data()
+        plan = self._plan or self._make_plan()
+        if not plan.step_one(i, grad, self.param_groups, options):
+            self._complete(plan)
+            plan.step_one_as_set(i, grad, options)
+
+    def _end_step(self) -> None:
+        if self._plan is None or not self._plan.updated:
+            super()._end_step()
+        else:
+            self._plan.end_step()
+
+    @property
+    def last_step(self) -> LastStep | None:
+        """What came of the last step; None where there has been none since this object was made or loaded."""
+        plan = self._plan
+        outcome = None if plan is None else plan.outcome
+        if outcome is None:
+            return self._last_step
+        norm, clip_coefficient, applied, nonfinite = outcome
+        names = tuple(self._records[i].called for i in nonfinite)
+        return LastStep(norm, clip_coefficient, applied, int(self._steps_skipped), names)
 
     @property
     def has_stepped(self) -> bool:
@@ -113,7 +145,23 @@ class RuleOptimizer(GroupedOptimizer):
     def _made(self) -> int:
         return int(self._steps_made)
 
+    def _averager(self, averages: Averages | None) -> Callable[[], None]:
+        def attach() -> None:
+            self._drop_plan()
+            self._averages = averages
+
+        return attach
+
     # --- the plan
+
+    def _drop_plan(self) -> None:
+        """Let the next step make a new one."""
+        if self._plan is not None and self._plan.updated:
+            raise RuntimeError(
+                f"{self._owner}: in the middle of a step that is made parameter by parameter. Call end_step() first."
+            )
+        self._last_step = self.last_step
+        self._plan = None
 
     def _make_plan(self) -> _core.Plan:
         self._bound = [""] * self._parameters.group_count
@@ -132,7 +180,11 @@ class RuleOptimizer(GroupedOptimizer):
         for record in self._records:
             record.pinned.check_unchanged()
         given = [(record.pinned, record.group, record.step) for record in self._records]
-        return _core.Plan(self._owner, given, self._steps_made)
+        plan = _core.Plan(self._owner, given, self._steps_made, self._steps_skipped)
+        if self._averages is not None:
+            self._averages.check_not_applied(self._owner)
+            self._averages.give_to(plan, self._records)
+        return plan
 
     def _set_groups(self, plan: _core.Plan) -> None:
         """Check the hyper-parameters of each group and give them to the plan, and the rule where they changed that."""
@@ -215,7 +267,7 @@ class RuleOptimizer(GroupedOptimizer):
             self._take_groups(groups)
             for record, state in zip(self._records, states, strict=True):
                 state.take_over(record)
-            self._plan = None
+            self._plan = self._last_step = None
 
         return take_over
 

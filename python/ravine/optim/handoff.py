@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ravine._hyper import Check, increasing, whole
+from ravine.optim._averages import Averages
 from ravine.optim._followers import Follower, Followers
 from ravine.optim._handoff_stages import check_shared, check_takes_over, checked_stages, groups_differ, read_stages
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
+from ravine.optim._step_options import LastStep, StepOptions
 from ravine.optim.optimizer import Group, Optimizer
 from ravine.optim.schedule_free import ScheduleFree
 
@@ -68,7 +70,7 @@ class Handoff(Optimizer):
     (1, 0.5)
     """
 
-    _kept = ("_owner", "optimizers", "at", "_beginning")
+    _kept = ("_owner", "_averages", "optimizers", "at", "_beginning")
 
     def __init__(self, optimizers: Sequence[Optimizer], at: Sequence[int] | None = None) -> None:
         self.optimizers = checked_stages(optimizers)
@@ -86,6 +88,7 @@ class Handoff(Optimizer):
         self._switched = Hooks()
         self._followers = Followers()
         self._hand_overs = 0  # and loadings, of this object
+        self._last_at_work: Optimizer | None = None  # which has made the last step
 
     @property
     def stage(self) -> int:
@@ -160,15 +163,39 @@ class Handoff(Optimizer):
 
     # --- steps and stages
 
-    def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+    def _step(
+        self, grads: Any = None, closure: Callable[[], Any] | None = None, options: StepOptions | None = None
+    ) -> Any:
+        return self._step_asked_for(grads, closure)
+
+    def _step_asked_for(self, grads: Any = None, closure: Callable[[], Any] | None = None, **options: Any) -> Any:
         if self.at:
             self._hand_over_where_due()  # Ctrl-C may have come before
             if self._is_due(self.steps + 1):
                 self._check_stage("step", self.stage + 1)
         try:
-            return self.current.step(grads, closure)
+            self._last_at_work = self.current
+            return self.current.step(grads, closure, **options)
         finally:
             self._hand_over_where_due()
+
+    def _step_param(self, param: Any, grad: Any, options: StepOptions) -> None:
+        self._hand_over_where_due()  # Ctrl-C may have come before
+        self.current._held("step_param", lambda: self.current._step_param(param, grad, options))
+
+    def _end_step(self) -> None:
+        if self._is_due(self.steps + 1):
+            self._check_stage("end_step", self.stage + 1)
+        try:
+            self._last_at_work = self.current
+            self.current.end_step()
+        finally:
+            self._hand_over_where_due()
+
+    @property
+    def last_step(self) -> LastStep | None:
+        """What came of the last step; None where there has been none since this object was made or loaded."""
+        return None if self._last_at_work is None else self._last_at_work.last_step
 
     def _is_due(self, steps: int) -> bool:
         """Whether the stage at work hands over after so many steps."""
@@ -232,6 +259,16 @@ class Handoff(Optimizer):
         """Call `hook(handoff)` after each hand-over, when schedules have started again."""
         return self._switched.add(hook)
 
+    def _averager(self, averages: Averages | None) -> Callable[[], None]:
+        attaching = [optimizer._averager(averages) for optimizer in self.optimizers]
+
+        def attach() -> None:
+            for each in attaching:
+                each()
+            self._averages = averages
+
+        return attach
+
     # --- state
 
     def _loaded(self) -> None:
@@ -275,6 +312,7 @@ class Handoff(Optimizer):
                 restore()
             made = self.optimizers[saved.stage]._made
             self._beginning = _Beginning(saved.stage, saved.steps, saved.stage_steps, made)
+            self._last_at_work = None
             self._hand_overs += 1
             for follower in self._followers.alive():
                 follower._rebind()

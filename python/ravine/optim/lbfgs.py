@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,27 @@ from ravine.optim._lbfgs.iteration import iterate
 from ravine.optim._lbfgs.memory import Memory, read_memory
 from ravine.optim._lbfgs.space import Space
 from ravine.optim._parameters import Record
+from ravine.optim._step_options import LastStep, StepOptions
 
 Array = np.ndarray[Any, Any]
+
+
+class _NotFiniteError(ArithmeticError):
+    """A step cannot be made. `names` are the parameters whose gradients are to blame."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+
+
+def _refuse_options(options: StepOptions) -> None:
+    """Raise where a step is asked for what changes the gradients."""
+    plain = StepOptions(skips_nonfinite=options.skips_nonfinite, zero=options.zero)
+    if options != plain:
+        raise ValueError(
+            "LBFGS.step: it compares gradients and losses of several places, so they must fit one another; only "
+            "skip_nonfinite and zero_grad can be asked for. Unscale both, or clip, in the closure."
+        )
 
 
 class LBFGS(GroupedOptimizer):
@@ -126,6 +146,7 @@ class LBFGS(GroupedOptimizer):
         self,
         grads: Iterable[Any] | Mapping[str, Any] | Callable[[], Any] | None = None,
         closure: Callable[[], Any] | None = None,
+        **options: Any,
     ) -> Any:
         """Make up to `max_iter` iterations: `step(closure)`, or `step(closure=closure)`.
 
@@ -134,6 +155,9 @@ class LBFGS(GroupedOptimizer):
             closure: computes loss and gradients at the parameters as they are, each time it is called. It returns the
                 loss, a number, having put the gradients into each `Parameter.grad`; or `(loss, grads)`, with grads in
                 the forms of `Optimizer.step`. None counts as zeros. A gradient has its parameter's shape and dtype.
+            options: `skip_nonfinite` makes no step where the loss or a gradient at the parameters as they are, or what
+                the parameters would become, is not finite; `zero_grad` sets each `Parameter.grad` to zero after the
+                step. Others of `Optimizer.step` are refused.
 
         Returns:
             The first loss, that of the parameters before the step.
@@ -143,9 +167,11 @@ class LBFGS(GroupedOptimizer):
                 Parameters and state are as they were.
             RuntimeError: this optimizer is in the middle of a step.
         """
-        return super().step(grads, closure)
+        return super().step(grads, closure, **options)
 
-    def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+    def _step(
+        self, grads: Any = None, closure: Callable[[], Any] | None = None, options: StepOptions | None = None
+    ) -> Any:
         if callable(grads):
             grads, closure = None, grads
         if closure is None or grads is not None:
@@ -154,6 +180,8 @@ class LBFGS(GroupedOptimizer):
                 "closure, since loss and gradients are needed at several places. Call step(closure) with a function "
                 "that computes them and returns the loss, or (loss, grads)."
             )
+        options = StepOptions() if options is None else options
+        _refuse_options(options)
         (hyper,) = self._checked_groups()
         space = self._space = self._space or Space(self._owner, self._records)
         space.check_arrays()
@@ -162,18 +190,44 @@ class LBFGS(GroupedOptimizer):
         try:
             outside = np.geterr()
             with np.errstate(all="ignore"):  # as in the kernels, numbers that are not finite just go on
+                losses: list[Any] = []  # as the closure has returned them
 
                 def evaluate(keep: Sequence[Array | None]) -> tuple[Any, float, Array]:
                     with np.errstate(**outside):
-                        return self._evaluate(space, closure, keep)
+                        loss, value, gradient = self._evaluate(space, closure, keep)
+                    losses.append(loss)
+                    if options.skips_nonfinite and len(losses) == 1:
+                        bad = space.nonfinite(gradient)
+                        if bad or not math.isfinite(value):
+                            raise _NotFiniteError(bad)
+                    return loss, value, gradient
 
                 result, memory = iterate(space, evaluate, hyper, self._memory)
-                memory = memory._replace(steps=self._memory.steps + 1)
-            self._memory = memory
+                if options.skips_nonfinite:
+                    space.gather(space.x)
+                    if space.nonfinite(space.x):
+                        raise _NotFiniteError([])
+            zeroing = [record.zeroing(self._owner, False) for record in self._records] if options.zero else []
+            self._memory = memory._replace(steps=self._memory.steps + 1, skipped=0, nonfinite=())
+        except _NotFiniteError as found:
+            space.put_back()
+            self._memory = self._memory._replace(skipped=self._memory.skipped + 1, nonfinite=found.names)
+            result = losses[0]
+            zeroing = [record.zeroing(self._owner, False) for record in self._records] if options.zero else []
         except BaseException:
             space.put_back()
             raise
+        for zero in zeroing:
+            zero()
         return result
+
+    @property
+    def last_step(self) -> LastStep | None:
+        """What came of the last step; None where there has been none since this object was made or loaded."""
+        skipped, names = self._memory.skipped, self._memory.nonfinite
+        if skipped == 0 and self._memory.steps == 0:
+            return None
+        return LastStep(applied=skipped == 0, skipped=skipped, nonfinite=names)
 
     def _evaluate(
         self, space: Space, closure: Callable[[], Any], keep: Sequence[Array | None]

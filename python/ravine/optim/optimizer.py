@@ -12,9 +12,11 @@ from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
 from ravine._hyper import Check
-from ravine._saved import checked
+from ravine._saved import checked, within
+from ravine.optim._averages import Averages
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
+from ravine.optim._step_options import LastStep, StepOptions, read_options
 
 Group = dict[str, Any]
 Result = TypeVar("Result")
@@ -52,13 +54,14 @@ class Optimizer:
     # Whether a step evaluates the loss at several places.
     _needs_closure: bool = False
     # The attributes that are copied and pickled. The others follow from these, or belong to this object alone.
-    _kept: ClassVar[tuple[str, ...]] = ("_owner", "defaults", "param_groups")
+    _kept: ClassVar[tuple[str, ...]] = ("_owner", "_averages", "defaults", "param_groups")
 
     defaults: dict[str, Any]
     param_groups: list[Group]
 
     def __init__(self) -> None:
         self._owner = type(self).__name__
+        self._averages: Averages | None = None
         self._make_transient()
 
     def _make_transient(self) -> None:
@@ -97,8 +100,19 @@ class Optimizer:
         self,
         grads: Iterable[Any] | Mapping[str, Any] | Callable[[], Any] | None = None,
         closure: Callable[[], Any] | None = None,
+        *,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        max_value: float | None = None,
+        grad_scale: float | None = None,
+        skip_nonfinite: bool = False,
+        zero_grad: bool = False,
+        total_norm: float | None = None,
     ) -> Any:
         """Update every parameter that has a gradient, in place.
+
+        What the keywords ask for is done in the same pass over memory; only the norm takes one of its own, over the
+        gradients. They come in this order: unscale, find the norm, skip or clip, cut off, update, average, zero.
 
         Args:
             grads: one gradient for each parameter in the order of the groups (or one list for each group), or a dict
@@ -107,6 +121,16 @@ class Optimizer:
                 read-only and of any strides; one in another memory order than its parameter costs a copy. SGD, Adagrad
                 and SparseAdam also take a `SparseGrad`, and then touch nothing but the rows it names.
             closure: called first; computes the gradients and returns the loss. As in torch it may also come first.
+            max_norm: clip the norm of all gradients together: multiply them by min(1, max_norm / (norm + 1e-6)), as
+                `clip_grad_norm_` does. Above 0; infinity only finds the norm.
+            norm_type: the p of that norm, above 0; infinity is the greatest absolute value.
+            max_value: cut each element off at -max_value and max_value, after that. Above 0.
+            grad_scale: what the loss was multiplied by: gradients are multiplied by 1 / grad_scale first. Finite and
+                not 0.
+            skip_nonfinite: make no step where a gradient holds NaN or infinity: parameters, states, averages and counts
+                keep every byte. `last_step` tells.
+            zero_grad: set the gradients that were given to zero, also where the step is skipped.
+            total_norm: the norm, where it has been computed elsewhere (of a model spread over processes, say).
 
         Returns:
             What the closure returned, or None.
@@ -125,10 +149,24 @@ class Optimizer:
                 continue
             # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
             try:
-                if not (self._pre_step or self._post_step):
-                    return self._step(grads, closure)
-                if not self._is_wanted():
-                    return self._step_between_hooks(grads, closure)
+                if max_norm is max_value is grad_scale is total_norm is None and not (skip_nonfinite or zero_grad):
+                    if not (self._pre_step or self._post_step):
+                        return self._step(grads, closure)
+                    if not self._is_wanted():
+                        return self._step_between_hooks(grads, closure)
+                elif not self._is_wanted():
+                    options = {
+                        "max_norm": max_norm,
+                        "norm_type": norm_type,
+                        "max_value": max_value,
+                        "grad_scale": grad_scale,
+                        "skip_nonfinite": skip_nonfinite,
+                        "zero_grad": zero_grad,
+                        "total_norm": total_norm,
+                    }
+                    if self._pre_step or self._post_step:
+                        return self._step_between_hooks(grads, closure, **options)
+                    return self._step_asked_for(grads, closure, **options)
             finally:
                 self._idle[0] = None
             while self._is_wanted():  # or else a thread that does nothing but step would leave the others no gap
@@ -238,20 +276,73 @@ class Optimizer:
             frame = frame.f_back
         return False
 
-    def _step_between_hooks(self, *args: Any) -> Any:
-        kwargs: dict[str, Any] = {}
+    def _step_between_hooks(self, *args: Any, **kwargs: Any) -> Any:
         self._finish()
         for hook in self._pre_step.in_order():
             changed = hook(self, args, kwargs)
             if changed is not None:
                 args, kwargs = changed
-        result = self._step(*args, **kwargs)
+        result = self._step_asked_for(*args, **kwargs)
         for hook in self._post_step.in_order():
             hook(self, args, kwargs)
         return result
 
-    def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+    # What the keywords of a step ask for is read in here, after hooks may have changed them.
+    def _step_asked_for(self, grads: Any = None, closure: Callable[[], Any] | None = None, **options: Any) -> Any:
+        return self._step(grads, closure, read_options(self._owner, **options) if options else None)
+
+    def _step(
+        self, grads: Any = None, closure: Callable[[], Any] | None = None, options: StepOptions | None = None
+    ) -> Any:
         raise NotImplementedError
+
+    @property
+    def last_step(self) -> LastStep | None:
+        """What came of the last step; None where there has been none since this object was made or loaded."""
+        raise NotImplementedError
+
+    def step_param(
+        self,
+        param: str | int,
+        grad: Any,
+        *,
+        max_value: float | None = None,
+        grad_scale: float | None = None,
+        zero_grad: bool = False,
+    ) -> None:
+        """Update one parameter as soon as its gradient exists, while that is in cache; `end_step` ends the step.
+
+        The same bits as `step` with all gradients. `state_dict` in between holds some parameters a step ahead.
+
+        Args:
+            param: its name, or its position among all.
+            grad: its gradient; None leaves it as it is.
+            max_value, grad_scale, zero_grad: as in `step`. What depends on all gradients cannot be asked for.
+
+        Raises:
+            TypeError, ValueError: an argument cannot be used, or this optimizer's steps depend on sums over a group;
+                nothing has changed.
+            RuntimeError: the parameter has been updated since the last `end_step`, or this optimizer is in the middle
+                of a step.
+        """
+        options = read_options(
+            self._owner, "step_param", max_value=max_value, grad_scale=grad_scale, zero_grad=zero_grad
+        )
+        self._held("step_param", lambda: self._step_param(param, grad, options))
+
+    def end_step(self) -> None:
+        """End a step that `step_param` has made: count it, and renew averages of what had no gradient.
+
+        Raises:
+            RuntimeError: no parameter has been updated.
+        """
+        self._held("end_step", self._end_step)
+
+    def _step_param(self, param: Any, grad: Any, options: StepOptions) -> None:
+        raise ValueError(f"{self._owner}.step_param: its step needs all gradients at once. Call step().")
+
+    def _end_step(self) -> None:
+        raise RuntimeError(f"{self._owner}.end_step: no parameter has been updated by step_param().")
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set every gradient to zeros in place, or drop it. A sparse one becomes one that names no row.
@@ -293,11 +384,17 @@ class Optimizer:
         """
         for hook in self._pre_save.in_order():
             hook(self)
-        result = self._between_steps(self._saved)
+        result = self._between_steps(self._saved_with_averages)
         for hook in self._post_save.in_order():
             changed = hook(self, result)
             result = result if changed is None else changed
         return result
+
+    def _saved_with_averages(self) -> dict[str, Any]:
+        saved = self._saved()
+        if self._averages is not None and self._averages.saved_by is self:
+            saved["averages"] = self._averages.saved()
+        return saved
 
     def _saved(self) -> dict[str, Any]:
         raise NotImplementedError
@@ -329,7 +426,26 @@ class Optimizer:
         for hook in self._pre_load.in_order():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        return self._checked_state(state_dict, problems)
+        restore = self._checked_state(state_dict, problems)
+        restore_averages = self._checked_averages(state_dict, problems)
+
+        def take_over() -> None:
+            restore()
+            restore_averages()
+
+        return take_over
+
+    def _checked_averages(self, state_dict: Any, problems: list[str]) -> Callable[[], None]:
+        averages = self._averages
+        kept = averages is not None and averages.saved_by is self
+        given = isinstance(state_dict, Mapping) and "averages" in state_dict
+        if averages is not None and kept and given:
+            return within("averages", averages.loader(self._records), state_dict["averages"], problems)
+        if given:
+            problems.append("it holds averages; make an ExponentialMovingAverage of this optimizer before loading it")
+        if kept:
+            problems.append("it holds no averages; load it before the ExponentialMovingAverage is made")
+        return lambda: None
 
     def _checked_state(self, state_dict: Mapping[str, Any], problems: list[str]) -> Callable[[], None]:
         """Check a saved state and list what does not fit; return what takes it over."""
@@ -360,6 +476,15 @@ class Optimizer:
     def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call `hook(optimizer)` after `load_state_dict`."""
         return self._post_load.add(hook, prepend)
+
+    # --- averages
+
+    def _averager(self, averages: Averages | None) -> Callable[[], None]:
+        """Return what lets steps renew averages, or none; raise where they cannot."""
+        raise ValueError(
+            f"{self._owner}: its steps are no pass over the parameters in which averages could be renewed. Use "
+            "swa_utils.AveragedModel, and call its update_parameters() after steps."
+        )
 
     # --- as an object
 

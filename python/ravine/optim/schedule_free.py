@@ -9,8 +9,10 @@ import numpy as np
 
 from ravine import _core
 from ravine._hyper import averaging_betas, flag, non_negative, proper_fraction, whole
+from ravine.optim._averages import Averages
 from ravine.optim._groups import group_prefix
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
+from ravine.optim._step_options import StepOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -46,7 +48,7 @@ class ScheduleFree(RuleOptimizer):
         self._parameters.check_data()
         turned = np.zeros((), np.int64)
         given = [(record.pinned, record.group, np.zeros((), np.int64)) for record in self._records]
-        plan = _core.Plan(self._owner, given, turned)
+        plan = _core.Plan(self._owner, given, turned, np.zeros((), np.int64))
         targets: list[Any] = [None] * len(self._records)
         groups = self._checked_groups()
         for index, group in enumerate(groups):
@@ -66,7 +68,17 @@ class ScheduleFree(RuleOptimizer):
 
         return turn
 
-    def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+    def _step(
+        self, grads: Any = None, closure: Callable[[], Any] | None = None, options: StepOptions | None = None
+    ) -> Any:
+        self._check_training()
+        return super()._step(grads, closure, options)
+
+    def _step_param(self, param: Any, grad: Any, options: StepOptions) -> None:
+        self._check_training()
+        super()._step_param(param, grad, options)
+
+    def _check_training(self) -> None:
         try:
             for group in self.param_groups:
                 if not group["train_mode"]:
@@ -74,7 +86,14 @@ class ScheduleFree(RuleOptimizer):
         except (KeyError, TypeError):
             self._checked_groups()
             raise
-        return super()._step(grads, closure)
+
+    def _averager(self, averages: Averages | None) -> Callable[[], None]:
+        if averages is not None:
+            raise ValueError(
+                f"{self._owner}: it keeps an average of its own, which eval() puts into the parameters; in training they "
+                "are no weights to average."
+            )
+        return super()._averager(averages)
 
     def _refuse_step(self) -> None:
         modes = [group["train_mode"] for group in self._checked_groups()]

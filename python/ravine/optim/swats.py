@@ -8,6 +8,7 @@ from typing import Any
 from ravine._hyper import flag, non_negative, pair_of_betas
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 from ravine.optim._state import new_like
+from ravine.optim._step_options import StepOptions
 
 
 class SWATS(RuleOptimizer):
@@ -80,11 +81,22 @@ class SWATS(RuleOptimizer):
     def _rule(self, group: Mapping[str, Any]) -> Rule:
         return Rule("swats" if group["sgd_scale"] == 0 else "swats_descent")
 
-    def _step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+    def _step(
+        self, grads: Any = None, closure: Callable[[], Any] | None = None, options: StepOptions | None = None
+    ) -> Any:
         self._change_over()  # where Ctrl-C came before it was done
-        result = super()._step(grads, closure)
+        result = super()._step(grads, closure, options)
         self._change_over()
         return result
+
+    def _step_param(self, param: Any, grad: Any, options: StepOptions) -> None:
+        if self._plan is None or not self._plan.updated:
+            self._change_over()
+        super()._step_param(param, grad, options)
+
+    def _end_step(self) -> None:
+        super()._end_step()
+        self._change_over()
 
     def _change_over(self) -> None:
         """Give the groups for which Adam has found a learning rate to gradient descent."""
@@ -93,7 +105,7 @@ class SWATS(RuleOptimizer):
             rate = records[0].carried.get("rate", 0.0)
             if rate > 0:
                 group = self._sound_groups()[index]
-                self._plan = None
+                self._drop_plan()
                 if group["sgd_scale"] == 0:
                     for record in records:  # Adam's means are of no use any more
                         record.states = {"momentum_buffer": new_like(record.array, 0.0, 1, record.array.shape)}

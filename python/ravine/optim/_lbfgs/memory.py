@@ -27,7 +27,10 @@ class Memory(NamedTuple):
     H_diag: float = 1.0  # the scale of the inverse Hessian that the recursion begins with
     prev_flat_grad: Array | None = None  # where the last move began
     prev_loss: float = 0.0
-    steps: int = 0  # of this object, which is not saved
+    # Of this object, which is not saved: how many steps there have been, how many have been skipped since, and why.
+    steps: int = 0
+    skipped: int = 0
+    nonfinite: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it under the names that torch has for it; nothing before the first step."""

@@ -104,6 +104,11 @@ class Space:
                 )
             out[part].reshape(array.shape)[...] = array
 
+    def nonfinite(self, vector: Array) -> list[str]:
+        """Return the parameters in whose part of a vector there is NaN or infinity, by name."""
+        parts = zip(self._records, self._slices, strict=True)
+        return [record.called for record, part in parts if not np.isfinite(vector[part]).all()]
+
     def largest(self, vector: Array) -> float:
         """Return the largest element by absolute value; NaN where there is one, 0 of no elements."""
         return float(np.abs(vector, out=self._work).max(initial=0))

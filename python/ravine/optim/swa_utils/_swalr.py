@@ -1,4 +1,4 @@
-"""Stochastic weight averaging: `torch.optim.swa_utils`."""
+"""The schedule of stochastic weight averaging."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Literal
 from ravine._hyper import MOST, at_least, each, non_negative, one_of
 from ravine.optim.lr_scheduler._factor import FactorLR
 from ravine.optim.optimizer import Optimizer
-
-__all__ = ["SWALR"]
 
 
 class SWALR(FactorLR):

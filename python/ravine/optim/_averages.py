@@ -1,0 +1,96 @@
+"""Averages of the parameters, which the compiled part renews in the pass of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ravine import _core
+from ravine._hyper import whole
+from ravine._saved import is_list, noted, of_array
+from ravine.optim._parameters import Record
+from ravine.optim._state import new_like
+
+Array = np.ndarray[Any, Any]
+
+_PLACE = 5  # behind a parameter and as many states as there are: see new_like
+
+
+class Averages:
+    """An array for each parameter of an optimizer.
+
+    Args:
+        owner: whose they are, for messages.
+        decay: how much of an average stays at each update; None: the mean of all that has been.
+        warmup: whether less stays at the beginning.
+        every: how many steps there are from one update to the next.
+    """
+
+    def __init__(self, owner: str, decay: float | None, warmup: bool = False, every: int = 1) -> None:
+        self._owner = owner
+        self.decay, self.warmup, self.every = decay, warmup, every
+        self.arrays: list[Array] = []
+        self.steps: Array = np.zeros((), np.int64)  # the compiled part advances it
+        self.saved_by: object = None  # the optimizer whose state they are part of
+        self.is_applied = False  # whether the parameters hold the averages for now
+
+    @property
+    def updates(self) -> int:
+        """How many updates there have been."""
+        return int(self.steps) // self.every
+
+    def cover(self, records: Sequence[Record]) -> None:
+        """Begin the averages of parameters that have none yet: as they are."""
+        for record in records[len(self.arrays) :]:
+            self.arrays.append(new_like(record.array, record.array, _PLACE, record.array.shape))
+
+    def give_to(self, plan: _core.Plan, records: Sequence[Record]) -> None:
+        """Let a plan of these parameters renew them."""
+        self.cover(records)
+        pinned = [
+            _core.Pinned(array, self._owner, f"the average of {record.label}")
+            for array, record in zip(self.arrays, records, strict=True)
+        ]
+        plan.set_averages(pinned, self.decay, self.warmup, self.every, self.steps)
+
+    def check_not_applied(self, owner: str) -> None:
+        """Raise where a step would go on from the averages instead of the parameters."""
+        if self.is_applied:
+            raise RuntimeError(
+                f"{owner}.step: the parameters are the averages, within applied(). Leave that block before a step."
+            )
+
+    # --- saving
+
+    def saved(self) -> dict[str, Any]:
+        """Return them as copies, and how many steps they have seen."""
+        return {"steps": int(self.steps), "arrays": [array.copy(order="K") for array in self.arrays]}
+
+    def loader(self, records: Sequence[Record]) -> Callable[[Any, list[str]], Callable[[], None]]:
+        """Return what checks saved averages of these parameters: see `_saved.py`."""
+
+        def load(saved: Any, problems: list[str]) -> Callable[[], None]:
+            if not isinstance(saved, Mapping) or not {"steps", "arrays"} <= saved.keys():
+                problems.append("expected a dict of 'steps' and 'arrays'")
+                return lambda: None
+            steps = noted(whole, "'steps'", saved["steps"], problems)
+            given = saved["arrays"]
+            if not is_list(given) or len(given) != len(records):
+                problems.append(f"'arrays' is not a list of {len(records)} arrays")
+                return lambda: None
+            copies = [
+                noted(of_array(record.array.dtype, record.array.shape), f"that of {record.label}", value, problems)
+                for record, value in zip(records, given, strict=True)
+            ]
+
+            def take_over() -> None:
+                self.cover(records)
+                for array, copy in zip(self.arrays, copies, strict=True):
+                    array[...] = copy
+                self.steps[...] = steps
+
+            return take_over
+
+        return load
