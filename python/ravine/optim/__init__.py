@@ -2,6 +2,7 @@
 
 from ravine._sparse import SparseGrad
 from ravine.optim import lr_scheduler, swa_utils
+from ravine.optim._step_options import LastStep
 from ravine.optim.adabelief import AdaBelief
 from ravine.optim.adadelta import Adadelta
 from ravine.optim.adafactor import Adafactor
@@ -49,6 +50,7 @@ __all__ = [
     "Adamax",
     "Adan",
     "Handoff",
+    "LastStep",
     "Lion",
     "Muon",
     "NAdam",

@@ -139,7 +139,7 @@ class Handoff(Optimizer):
     @property
     def has_stepped(self) -> bool:
         """Whether `step` has been called."""
-        return self.steps > 0
+        return self.steps > 0 or self.last_step is not None
 
     @property
     def has_just_switched(self) -> bool:

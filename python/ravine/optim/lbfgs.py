@@ -254,7 +254,7 @@ class LBFGS(GroupedOptimizer):
     @property
     def has_stepped(self) -> bool:
         """Whether `step` has been called, or a state loaded; schedules warn where it has not."""
-        return self._memory.func_evals > 0
+        return self._memory.func_evals + self._memory.skipped > 0
 
     @property
     def _made(self) -> int:

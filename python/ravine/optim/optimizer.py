@@ -317,7 +317,9 @@ class Optimizer:
         Args:
             param: its name, or its position among all.
             grad: its gradient; None leaves it as it is.
-            max_value, grad_scale, zero_grad: as in `step`. What depends on all gradients cannot be asked for.
+            max_value: cut each element off there, as in `step`. What depends on all gradients cannot be asked for.
+            grad_scale: what the loss was multiplied by, as in `step`.
+            zero_grad: set the gradient to zero, as in `step`.
 
         Raises:
             TypeError, ValueError: an argument cannot be used, or this optimizer's steps depend on sums over a group;
@@ -426,8 +428,10 @@ class Optimizer:
         for hook in self._pre_load.in_order():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        restore = self._checked_state(state_dict, problems)
         restore_averages = self._checked_averages(state_dict, problems)
+        if isinstance(state_dict, Mapping):
+            state_dict = {key: value for key, value in state_dict.items() if key != "averages"}
+        restore = self._checked_state(state_dict, problems)
 
         def take_over() -> None:
             restore()
