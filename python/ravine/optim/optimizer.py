@@ -141,6 +141,19 @@ class Optimizer:
             RuntimeError: this optimizer is in the middle of a step (in another thread, or around a hook or closure).
                 Where another thread saves it, a step waits.
         """
+        options = None
+        if not (max_norm is max_value is grad_scale is total_norm is None) or skip_nonfinite or zero_grad:
+            options = read_options(
+                self._owner,
+                "step",
+                max_norm,
+                norm_type,
+                max_value,
+                grad_scale,
+                skip_nonfinite,
+                zero_grad,
+                total_norm,
+            )
         while True:
             try:
                 del self._idle[0]
@@ -149,24 +162,10 @@ class Optimizer:
                 continue
             # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
             try:
-                if max_norm is max_value is grad_scale is total_norm is None and not (skip_nonfinite or zero_grad):
-                    if not (self._pre_step or self._post_step):
-                        return self._step(grads, closure)
-                    if not self._is_wanted():
-                        return self._step_between_hooks(grads, closure)
-                elif not self._is_wanted():
-                    options = {
-                        "max_norm": max_norm,
-                        "norm_type": norm_type,
-                        "max_value": max_value,
-                        "grad_scale": grad_scale,
-                        "skip_nonfinite": skip_nonfinite,
-                        "zero_grad": zero_grad,
-                        "total_norm": total_norm,
-                    }
-                    if self._pre_step or self._post_step:
-                        return self._step_between_hooks(grads, closure, **options)
-                    return self._step_asked_for(grads, closure, **options)
+                if not (self._pre_step or self._post_step):
+                    return self._step(grads, closure, options)
+                if not self._is_wanted():
+                    return self._step_between_hooks(grads, closure, **({} if options is None else options.keywords()))
             finally:
                 self._idle[0] = None
             while self._is_wanted():  # or else a thread that does nothing but step would leave the others no gap
@@ -287,7 +286,6 @@ class Optimizer:
             hook(self, args, kwargs)
         return result
 
-    # What the keywords of a step ask for is read in here, after hooks may have changed them.
     def _step_asked_for(self, grads: Any = None, closure: Callable[[], Any] | None = None, **options: Any) -> Any:
         return self._step(grads, closure, read_options(self._owner, **options) if options else None)
 

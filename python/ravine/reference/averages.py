@@ -18,7 +18,5 @@ def average(a: Array, p: Array, share: float) -> Array:
         share: from 0 to 1; 1 gives p itself. Rounded once to the dtype.
     """
     f = a.dtype.type
-    if f(share) == 1:
-        return p.copy()
     moved: Array = a + f(share) * (p - a) if f(share) < 0.5 else p - (p - a) * (f(1) - f(share))
-    return moved
+    return np.array(p) if f(share) == 1 else moved
