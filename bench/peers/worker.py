@@ -15,7 +15,7 @@ from ravine.benchmark import workloads
 from ravine.benchmark.cases import CASES
 from ravine.benchmark.timing import counted
 
-from . import PEERS, competitors
+from . import PEERS, competitors, whole
 from .memory import StreamingLimit
 from .peer import Steps, Work
 from .products import Products
@@ -41,12 +41,14 @@ class Task:
         workload: its name.
         seconds: how long a turn takes, about.
         products: batch, inputs and outputs of a layer whose products come before each step, or None.
+        whole: what is done beside the update, one of `whole.BYTES`; or None, and then the peer's plain step.
     """
 
     rule: str
     workload: str
     seconds: float
     products: tuple[int, int, int] | None = None
+    whole: str | None = None
 
 
 class Contender(Protocol):
@@ -81,6 +83,8 @@ class Here:
         if self._name == LIMIT:
             limit = StreamingLimit(workloads.count(task.workload), competitors.states(CASES[task.rule]))
             self._measure = lambda: limit.seconds(task.seconds)
+        elif task.whole is not None:
+            self._measure = whole.measuring(self._name, task.whole, Work.of("adam", task.workload), task.seconds)
         else:
             self._measure = counted(self._steps(task), task.seconds)
 
