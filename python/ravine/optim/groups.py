@@ -139,9 +139,8 @@ def _named(named_params: object) -> dict[str, Any]:
         name = getattr(param, "name", None) if given is None else given
         if not isinstance(name, str):
             raise TypeError(
-                f"groups: named_params[{i}] ({describe(param)}) has "
-                + ("no name" if name is None else f"the name {shown(name)}, which is no text")
-                + "; expected a dict of name to parameter, or (name, parameter) pairs."
+                f"groups: named_params[{i}] ({describe(param)}) has no name; expected a dict of name to parameter, or "
+                "(name, parameter) pairs."
             )
         if name in result:
             raise ValueError(f"groups: two parameters are named {name!r}; each needs a name of its own.")
