@@ -22,7 +22,7 @@ _BLOCKS = ("blocks", "block", "layers", "layer", "h", "resblocks", "stages")
 
 
 class _Rules(NamedTuple):
-    """What the rules say of a parameter. Those of which they say the same are a group."""
+    """What each rule says of a parameter, None where there is no such rule; those of which all say the same are a group."""
 
     decays: bool | None
     layer: int | None
@@ -106,24 +106,20 @@ def groups(
     params = _named(named_params)
     arrays = {name: _array(name, param) for name, param in params.items()}
     decays = _decays(no_decay, arrays)
-    layers = None if layer_decay is None else _layers(layer_of, list(params))
-    scales = None if lr_scale is None else _scales(lr_scale, arrays)
+    layers = {} if layer_decay is None else _layers(layer_of, list(params))
+    scales = {} if lr_scale is None else _scales(lr_scale, arrays)
     members: dict[_Rules, list[tuple[str, Any]]] = {}
     for name, param in params.items():
-        rules = _Rules(
-            None if decays is None else decays[name],
-            None if layers is None else layers[name],
-            None if scales is None else scales[name],
-        )
+        rules = _Rules(decays.get(name), layers.get(name), scales.get(name))
         members.setdefault(rules, []).append((name, param))
-    last = 0 if layers is None else max(layers.values())
+    last = max(layers.values(), default=0)
     result = []
     for rules, pairs in members.items():
         group: dict[str, Any] = {"name": rules.name, "params": pairs}
         if lr is not None:
-            scale = 1.0 if rules.scale is None else rules.scale
-            depth = 0 if rules.layer is None else last - rules.layer
-            group["lr"] = lr * scale * (1.0 if layer_decay is None else layer_decay) ** depth
+            group["lr"] = lr if rules.scale is None else lr * rules.scale
+            if layer_decay is not None and rules.layer is not None:
+                group["lr"] *= layer_decay ** (last - rules.layer)
         if rules.decays is False:
             group["weight_decay"] = 0.0
         elif weight_decay is not None:
@@ -157,10 +153,10 @@ def _array(name: str, param: Any) -> Array:
     return array
 
 
-def _decays(no_decay: Any, arrays: Mapping[str, Array]) -> dict[str, bool] | None:
-    """Return whether each parameter has weight decay; None where no rule says so."""
+def _decays(no_decay: Any, arrays: Mapping[str, Array]) -> dict[str, bool]:
+    """Return whether each parameter has weight decay; nothing where no rule says so."""
     if no_decay is None:
-        return None
+        return {}
     if callable(no_decay):
         return {name: not no_decay(name, array) for name, array in arrays.items()}
     if isinstance(no_decay, str) or not isinstance(no_decay, Iterable):
