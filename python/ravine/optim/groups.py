@@ -22,7 +22,7 @@ _BLOCKS = ("blocks", "block", "layers", "layer", "h", "resblocks", "stages")
 
 
 class _Rules(NamedTuple):
-    """What each rule says of a parameter, None where there is no such rule; those of which all say the same are a group."""
+    """What each rule says of a parameter, None where there is no such rule; parameters of the same are one group."""
 
     decays: bool | None
     layer: int | None
