@@ -110,9 +110,10 @@ void Parameters::check_overlap(const Parameter& parameter, py::handle gradient) 
 }
 
 std::vector<py::object> Parameters::check_can_be_zeroed() const {
-  std::vector<py::object> copied;
+  std::vector<py::object> apart;
   std::vector<Interval> intervals;
-  for (const Parameter& parameter : all) {
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Parameter& parameter = all[i];
     if (!parameter.gradient) continue;
     const bool is_copy = bool(parameter.original);
     const py::object array = is_copy            ? parameter.original
@@ -122,7 +123,7 @@ std::vector<py::object> Parameters::check_can_be_zeroed() const {
     if (!(fields(array).flags & writeable))
       throw py::value_error(where(parameter) + ": its gradient is read-only and cannot be set to zero. Pass a copy, " +
                             "or leave zeroing out.");
-    if (is_copy || (parameter.sparse && parameter.sparse.is_summed())) copied.push_back(array);
+    if (is_copy || is_frozen(i) || (parameter.sparse && parameter.sparse.is_summed())) apart.push_back(array);
     const auto [low, high] = extent(array);
     if (low < high) intervals.push_back({low, high, &parameter.array.label()});
   }
@@ -131,7 +132,7 @@ std::vector<py::object> Parameters::check_can_be_zeroed() const {
     if (intervals[k].begin < intervals[k - 1].end)
       throw py::value_error(owner_ + ": the gradients of " + *intervals[k - 1].label + " and " + *intervals[k].label +
                             " share memory, and cannot be set to zero one by one. Pass copies, or leave zeroing out.");
-  return copied;
+  return apart;
 }
 
 }  // namespace ravine::bindings

@@ -1,6 +1,8 @@
 // The parameters of a plan as they come from Python, and the gradients that come for them at a step.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
@@ -43,6 +45,7 @@ class Parameters {
   explicit Parameters(std::string owner) : owner_(std::move(owner)) {}
 
   std::vector<Parameter> all;
+  std::vector<std::size_t> frozen;  // the positions, increasing, of those that steps leave alone
 
   // To be called whenever arrays of a state have changed: finds all memory that a step writes to. Python has made sure
   // that none of it overlaps.
@@ -61,9 +64,12 @@ class Parameters {
 
   void release_gradients();
 
-  // Makes sure that every gradient of this step can be set to zero. Returns those that the step reads a copy of, which
-  // are to be set to zero after it.
+  // Makes sure that every gradient of this step can be set to zero. Returns those that the step itself does not write
+  // to, since it reads a copy or the parameter is frozen: they are to be set to zero after it.
   std::vector<py::object> check_can_be_zeroed() const;
+
+  // Whether steps leave a parameter alone though it has a gradient.
+  bool is_frozen(std::size_t i) const { return std::binary_search(frozen.begin(), frozen.end(), i); }
 
  private:
   struct Interval {

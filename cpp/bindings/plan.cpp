@@ -195,6 +195,13 @@ class PyPlan {
     is_ready_ = false;
   }
 
+  // Lets steps leave these parameters, and no others, alone whatever their gradients. Positions in increasing order.
+  void set_frozen(const std::vector<std::size_t>& positions) {
+    const Alone alone(*this);
+    if (!positions.empty()) parameters_.all.at(positions.back());
+    parameters_.frozen = positions;
+  }
+
   // Makes a step, or returns false, no array touched, where Python has to look at a group's hyper-parameters first.
   bool step(const py::sequence& gradients, py::handle param_groups) {
     return step_with(gradients, param_groups, Plan::Extras());
@@ -297,11 +304,12 @@ class PyPlan {
       parameters_.take_gradient(i, tensor, plan_->groups[tensor.group]);
       if (plan_->averaging.steps) parameters_.check_average(i);
     }
+    const std::vector<py::object> apart = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
+    for (const std::size_t i : parameters_.frozen) leave_out(i);
     check_norm(extras);
-    const std::vector<py::object> copied = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     without_lock(plan_->prepare(extras), [&] { plan_->run(); });
     note(plan_->outcome());
-    for (const py::object& array : copied) array.attr("fill")(0);
+    for (const py::object& array : apart) array.attr("fill")(0);
   }
 
   void make_step_of_one(std::size_t i, py::handle gradient, const Plan::Extras& extras) {
@@ -319,11 +327,20 @@ class PyPlan {
     parameters_.take_gradient(i, tensor, plan_->groups[tensor.group]);
     if (!parameters_.all[i].gradient) return;
     if (plan_->averaging.steps) parameters_.check_average(i);
-    const std::vector<py::object> copied = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
-    without_lock(plan_->prepare_one(i, extras), [&] { plan_->run(); });
-    updated_[i] = true;
-    updated_count_ += 1;
-    for (const py::object& array : copied) array.attr("fill")(0);
+    const std::vector<py::object> apart = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
+    if (!parameters_.is_frozen(i)) {
+      without_lock(plan_->prepare_one(i, extras), [&] { plan_->run(); });
+      updated_[i] = true;
+      updated_count_ += 1;
+    }
+    for (const py::object& array : apart) array.attr("fill")(0);
+  }
+
+  // Lets a step go on as if a parameter, whose gradient has been checked, had none.
+  void leave_out(std::size_t i) {
+    parameters_.all[i].gradient = py::object();
+    plan_->tensors[i].rows.reset();
+    plan_->tensors[i].arrays.gradient = nullptr;
   }
 
   // A norm needs gradients.
@@ -455,6 +472,7 @@ void register_plan(py::module_& module) {
       .def("set_reduce", &PyPlan::set_reduce, py::arg("reduce"))
       .def("set_averages", &PyPlan::set_averages, py::arg("averages"), py::arg("decay"), py::arg("warms_up"),
            py::arg("every"), py::arg("steps"))
+      .def("set_frozen", &PyPlan::set_frozen, py::arg("positions"))
       .def("step", &PyPlan::step, py::arg("gradients"), py::arg("param_groups"))
       .def(
           "step_with",

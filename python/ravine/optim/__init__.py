@@ -13,6 +13,7 @@ from ravine.optim.adan import Adan
 from ravine.optim.ademamix import AdEMAMix
 from ravine.optim.adopt import ADOPT
 from ravine.optim.asgd import ASGD
+from ravine.optim.groups import groups
 from ravine.optim.handoff import Handoff
 from ravine.optim.lamb import LAMB
 from ravine.optim.lars import LARS
@@ -63,6 +64,7 @@ __all__ = [
     "SparseAdam",
     "SparseGrad",
     "Yogi",
+    "groups",
     "lr_scheduler",
     "swa_utils",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,6 +112,24 @@ class GroupedOptimizer(Optimizer):
             self._parameters = parameters
 
         return add
+
+    # --- frozen parameters
+
+    @property
+    def frozen(self) -> list[str]:
+        """The names of the frozen parameters, in the order of the groups."""
+        parameters = self._parameters
+        return [parameters.records[i].called for i in parameters.frozen]
+
+    def _freezer(self, positions: Collection[int], is_frozen: bool) -> Callable[[], None]:
+        parameters = self._parameters
+        after = {*parameters.frozen, *positions} if is_frozen else {*parameters.frozen}.difference(positions)
+        frozen = tuple(sorted(after))
+
+        def freeze() -> None:
+            parameters.frozen = frozen
+
+        return freeze
 
     # --- state
 

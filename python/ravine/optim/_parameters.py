@@ -90,10 +90,13 @@ class Parameters:
         way_of_gradients: how gradients of plain arrays are given, for messages.
     """
 
-    def __init__(self, owner: str, way_of_gradients: str, records: Sequence[Record] = ()) -> None:
+    def __init__(
+        self, owner: str, way_of_gradients: str, records: Sequence[Record] = (), frozen: Sequence[int] = ()
+    ) -> None:
         self._owner = owner
         self._way_of_gradients = way_of_gradients
         self.records = list(records)
+        self.frozen = tuple(frozen)  # the positions, increasing, of those that steps leave alone
         self._sort()
 
     def _sort(self) -> None:
@@ -142,7 +145,7 @@ class Parameters:
 
     def with_group(self, records: Iterable[Record]) -> Parameters:
         """Return these parameters and those of another group."""
-        return Parameters(self._owner, self._way_of_gradients, [*self.records, *records])
+        return Parameters(self._owner, self._way_of_gradients, [*self.records, *records], self.frozen)
 
     @property
     def group_count(self) -> int:
@@ -257,7 +260,7 @@ class Parameters:
     # --- copies
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: self.__dict__[key] for key in ("_owner", "_way_of_gradients", "records")}
+        return {key: self.__dict__[key] for key in ("_owner", "_way_of_gradients", "records", "frozen")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

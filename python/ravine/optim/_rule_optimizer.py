@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -152,6 +152,16 @@ class RuleOptimizer(GroupedOptimizer):
 
         return attach
 
+    def _freezer(self, positions: Collection[int], is_frozen: bool) -> Callable[[], None]:
+        freeze = super()._freezer(positions, is_frozen)
+
+        def freeze_and_tell_the_plan() -> None:
+            freeze()
+            if self._plan is not None:
+                self._plan.set_frozen(self._parameters.frozen)
+
+        return freeze_and_tell_the_plan
+
     # --- the plan
 
     def _drop_plan(self) -> None:
@@ -184,6 +194,7 @@ class RuleOptimizer(GroupedOptimizer):
         if self._averages is not None:
             self._averages.check_not_applied(self._owner)
             self._averages.give_to(plan, self._records)
+        plan.set_frozen(self._parameters.frozen)
         return plan
 
     def _set_groups(self, plan: _core.Plan) -> None:

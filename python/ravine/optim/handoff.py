@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ravine._hyper import Check, increasing, whole
@@ -265,6 +265,22 @@ class Handoff(Optimizer):
             self._averages = averages
 
         return attach
+
+    @property
+    def frozen(self) -> list[str]:
+        """The names of the parameters that are frozen in the stage at work."""
+        return self.current.frozen
+
+    def _freezer(self, positions: Collection[int], is_frozen: bool) -> Callable[[], None]:
+        for i in range(len(self.optimizers)):
+            check_shared("Handoff: ", self.optimizers, self.stage, i)  # groups may have been added to one of them
+        freezing = [optimizer._freezer(positions, is_frozen) for optimizer in self.optimizers]
+
+        def freeze() -> None:
+            for each in freezing:
+                each()
+
+        return freeze
 
     # --- state
 

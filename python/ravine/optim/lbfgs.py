@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -259,6 +259,12 @@ class LBFGS(GroupedOptimizer):
     @property
     def _made(self) -> int:
         return self._memory.steps
+
+    def _freezer(self, positions: Collection[int], is_frozen: bool) -> Callable[[], None]:
+        raise ValueError(
+            "LBFGS: it can freeze no parameter, since all move along one direction, which follows from gradients of "
+            "all at earlier steps. Make a new LBFGS of those that are to move."
+        )
 
     # --- state
 

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +16,7 @@ from ravine._saved import checked, within
 from ravine.optim._averages import Averages
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
+from ravine.optim._patterns import matching
 from ravine.optim._step_options import LastStep, StepOptions, read_options
 
 Group = dict[str, Any]
@@ -362,6 +363,81 @@ class Optimizer:
     @property
     def _made(self) -> int:
         """How many steps this object has made; one more as soon as a step cannot be taken back."""
+        raise NotImplementedError
+
+    # --- frozen parameters
+
+    def freeze(self, *patterns: str) -> list[str]:
+        """Let steps leave parameters alone, whatever their gradients, until `unfreeze`.
+
+        A step is made as if they had no gradient: they, their states and their step counts keep every byte, and their
+        gradients take no part in a norm or a sum over the group. Gradients are given and checked as before, and
+        `zero_grad` sets them to zero.
+
+        Which are frozen is copied and pickled with the optimizer, but is not in `state_dict`, as torch's requires_grad
+        is not: freeze again after loading into a new one. In a `Handoff` they are frozen in all stages.
+
+        Args:
+            patterns: which parameters, by name. A pattern matches a name of which it is a whole component between dots,
+                or several in a row: "head" matches "head" and "net.head.bias", but not "heads.bias". In each component
+                *, ? and [...] are wildcards, as in names of files: "blocks.[01].norm*".
+
+        Returns:
+            The names that matched, in the order of the groups, also of those that were frozen already.
+
+        Raises:
+            TypeError, ValueError: a pattern is no text or matches no parameter, there is none, or the optimizer is, or
+                has as a stage, an `LBFGS`, which can leave none alone; nothing has changed.
+            RuntimeError: this optimizer is in the middle of a step.
+
+        >>> import numpy as np
+        >>> from ravine import optim
+        >>> opt = optim.SGD({"stem.w": np.ones(1), "head.w": np.ones(1), "head.b": np.ones(1)}, lr=1)
+        >>> opt.freeze("head"), opt.unfreeze("b"), opt.frozen
+        (['head.w', 'head.b'], ['head.b'], ['head.w'])
+        """
+        return self._set_frozen("freeze", patterns, True)
+
+    def unfreeze(self, *patterns: str) -> list[str]:
+        """Let steps update parameters again that `freeze` has frozen; they go on with the state that they had.
+
+        Args:
+            patterns: which parameters, as in `freeze`; "*" matches all.
+
+        Returns:
+            The names that matched, in the order of the groups, also of those that were not frozen.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as in `freeze`.
+        """
+        return self._set_frozen("unfreeze", patterns, False)
+
+    @property
+    def frozen(self) -> list[str]:
+        """The names of the frozen parameters, in the order of the groups."""
+        raise NotImplementedError
+
+    def _set_frozen(self, method: str, patterns: tuple[str, ...], is_frozen: bool) -> list[str]:
+        matched: list[str] = []
+
+        if not patterns:
+            raise TypeError(f"{self._owner}.{method}: no pattern came; give names of parameters, or '*' for all.")
+
+        def prepare() -> Callable[[], None]:
+            named = {i: record.name for i, record in enumerate(self._records) if record.name is not None}
+            if not named:
+                raise ValueError(
+                    f"{self._owner}.{method}: its parameters have no names; give them as a dict or as (name, array) pairs."
+                )
+            positions = matching(f"{self._owner}.{method}", patterns, named)
+            matched[:] = [named[i] for i in positions]
+            return self._freezer(positions, is_frozen)
+
+        self._alone(method, prepare)
+        return matched
+
+    def _freezer(self, positions: Collection[int], is_frozen: bool) -> Callable[[], None]:
+        """Return what freezes or unfreezes these parameters; raise where they cannot be."""
         raise NotImplementedError
 
     # --- state
