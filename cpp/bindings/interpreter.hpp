@@ -21,7 +21,7 @@ namespace py = pybind11;
 // process is gone.
 template <class Call>
 #if defined(__GLIBCXX__)
-__attribute__((no_sanitize("null")))  // what unwinds is no object, and its reference is null
+__attribute__((noinline, no_sanitize("null")))  // what unwinds is no object, and its reference is null
 #endif
 auto in_python(Call&& call) {
 #if defined(__GLIBCXX__)
