@@ -20,6 +20,9 @@ namespace py = pybind11;
 // destructors that need the interpreter and must not throw. As in 3.14, such a thread stops here instead, until the
 // process is gone.
 template <class Call>
+#if defined(__GLIBCXX__)
+__attribute__((noinline, no_sanitize("null")))  // what unwinds is no object, and its reference is null
+#endif
 auto in_python(Call&& call) {
 #if defined(__GLIBCXX__)
   try {

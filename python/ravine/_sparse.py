@@ -102,6 +102,8 @@ class SparseGrad:
 
     def __add__(self, other: object) -> SparseGrad:
         """Add another gradient of the same parameter, by naming its rows behind one's own."""
+        if isinstance(other, np.ndarray):  # some of those derived from it would begin to compute
+            raise TypeError("SparseGrad: cannot add an array to one; add it to to_dense().")
         if not isinstance(other, SparseGrad):
             return NotImplemented
         if self._shape != other.shape or self.dtype != other.dtype:

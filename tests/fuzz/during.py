@@ -218,7 +218,9 @@ def attack_layers(case: Case) -> None:
             mutation=f"during: {name} changes an array", may_change=True,
         )  # fmt: skip
     if accepted:
-        dy: Any = cls(np.ones_like(result[0]), lambda: mutate(case, choose.of([x, out])), left)
+        # What is seen through somebody's interface dangles in NumPy too when its owner frees it.
+        victims = [out] if given["x"] is not x else [x, out]
+        dy: Any = cls(np.ones_like(result[0]), lambda: mutate(case, choose.of(victims)), left)
         backward = functional.batch_norm_backward if entry == "batch_norm_forward" else functional.dropout_backward
         case.attempt(
             entry.replace("forward", "backward"), lambda: backward(dy, result[1]),

@@ -46,6 +46,9 @@ def _read_only(case: Case, array: Array) -> None:
 
 
 def _overwritten(case: Case, array: Array) -> None:
+    steps = [(n - 1) * abs(stride) for n, stride in zip(array.shape, array.strides, strict=True)]
+    if array.size and sum(steps) >= array.nbytes:
+        raise ValueError  # other strides have let it reach beyond its memory
     array[...] = case.choose.fill(np.empty(array.shape, array.dtype))
 
 

@@ -169,6 +169,10 @@ class SequentialLR(Composite):
         index = bisect_right(self.milestones, t)
         return self._schedulers[index], t - self.milestones[index - 1] if index else t
 
+    def _takes_fractions_at(self, t: float) -> bool:
+        part, local = self._part_at(t)
+        return part._takes_fractions_at(local)
+
     def lr_at(self, t: float) -> list[float]:
         """Return the learning rate of each group at step t = 0, 1, ... or between; nothing changes."""
         part, local = self._part_at(t)

@@ -62,6 +62,10 @@ class Formula:
         """Whether there is something between two steps."""
         return True
 
+    def _takes_fractions_at(self, t: float) -> bool:
+        """Whether it can stand at a step t between two."""
+        return self._takes_fractions()
+
     def _needs_metrics(self) -> bool:
         """Whether it has to be told how the training goes."""
         return False

@@ -57,8 +57,6 @@ def checked_attributes(schedule: Standing, state: Mapping[str, Any], problems: l
     for name in ("base_lrs", "_last_lr", *schedule._per_group):
         if name in found:
             _check_length(schedule, name, found[name], problems)
-    if "last_epoch" in found and found["last_epoch"] % 1 and not schedule._takes_fractions():
-        problems.append(f"last_epoch={found['last_epoch']}; expected a whole number")
     if problems:
         return {}
     attributes = {**{name: found[name] for name in own}, "_last_lr": found["_last_lr"]}
@@ -68,6 +66,8 @@ def checked_attributes(schedule: Standing, state: Mapping[str, Any], problems: l
     with listed(problems):
         trial._check_together("")
         trial._prepare()
+        if trial._t % 1 and not trial._takes_fractions_at(trial._t):
+            problems.append(f"last_epoch={trial._t}; expected a whole number")
     return attributes
 
 
