@@ -336,6 +336,13 @@ class TestErrors:
         assert (g == 5).all()
 
     @each_clip
+    def test_shared_memory_with_another_between(self, name):
+        g = np.full((3, 6), 5.0)
+        with pytest.raises(ValueError, match=r"parameters\[0\] and parameters\[2\] share memory"):
+            CLIPS[name]([g[:, :2], g[:, 2:4], g[1:, 1]])
+        assert (g == 5).all()
+
+    @each_clip
     def test_one_parameter_twice(self, name):
         p = nn.Parameter(np.ones(2), name="w")
         p.grad[:] = 5
