@@ -73,6 +73,14 @@ def test_what_cannot_be_set_to_zero_is_refused(gradients, message):
     assert all((g == 1).all() for g in given)
 
 
+def test_gradients_that_lie_between_one_another_are_set_to_zero():
+    p, q = np.ones((3, 2)), np.ones((3, 3))
+    both = np.ones((3, 5))
+    optim.SGD([p, q], lr=0.5).step([both[:, :2], both[:, 2:]], zero_grad=True)
+    assert not both.any()
+    assert (p == 0.5).all()
+
+
 def test_gradients_that_overlap_in_part_are_not_set_to_zero():
     buffer = np.ones(5)
     optimizer = optim.Adam([np.ones(3), np.ones(3)])

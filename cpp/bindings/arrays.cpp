@@ -7,6 +7,26 @@
 #include <utility>
 
 namespace ravine::bindings {
+namespace {
+
+// Whether two arrays whose extents overlap have elements in common. Where that cannot be told in good time, they have.
+bool share_elements(const py::object& a, const py::object& b) {
+  const auto plain = [](const py::object& array) {  // of no class of users
+    const auto& f = fields(array);
+    return py::array(py::reinterpret_borrow<py::dtype>(f.descr),
+                     std::vector<py::ssize_t>(f.dimensions, f.dimensions + f.nd),
+                     std::vector<py::ssize_t>(f.strides, f.strides + f.nd), f.data, array);
+  };
+  constexpr int max_work = 1 << 16;
+  try {
+    return py::module_::import("numpy").attr("shares_memory")(plain(a), plain(b), max_work).cast<bool>();
+  } catch (const py::error_already_set& error) {
+    if (error.matches(PyExc_RuntimeError)) return true;  // its TooHardError
+    throw;
+  }
+}
+
+}  // namespace
 
 std::pair<const char*, const char*> extent(py::handle array) {
   const auto& f = fields(array);
@@ -18,6 +38,25 @@ std::pair<const char*, const char*> extent(py::handle array) {
     (reach < 0 ? low : high) += reach;
   }
   return {low, high};
+}
+
+std::optional<std::pair<std::size_t, std::size_t>> find_overlap(const std::vector<py::object>& arrays) {
+  struct Interval {
+    const char* begin;
+    const char* end;
+    std::size_t position;
+  };
+  std::vector<Interval> intervals;
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    const auto [begin, end] = extent(arrays[i]);
+    if (begin < end) intervals.push_back({begin, end, i});
+  }
+  std::sort(intervals.begin(), intervals.end(), [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
+  for (auto first = intervals.begin(); first != intervals.end(); ++first)
+    for (auto second = first + 1; second != intervals.end() && second->begin < first->end; ++second)
+      if (share_elements(arrays[first->position], arrays[second->position]))
+        return std::minmax({first->position, second->position});
+  return std::nullopt;
 }
 
 bool same_shape(py::handle a, py::handle b) {

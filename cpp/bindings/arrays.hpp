@@ -4,7 +4,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,6 +44,9 @@ inline std::int64_t size_of(py::handle array) {
 
 // The memory that an array's elements lie in, whatever its strides.
 std::pair<const char*, const char*> extent(py::handle array);
+
+// The positions of two arrays that have elements in common, if any do. Runs no code of users.
+std::optional<std::pair<std::size_t, std::size_t>> find_overlap(const std::vector<py::object>& arrays);
 
 bool same_shape(py::handle a, py::handle b);
 bool same_dtype(py::handle a, py::handle b);

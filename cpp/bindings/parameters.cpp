@@ -110,8 +110,8 @@ void Parameters::check_overlap(const Parameter& parameter, py::handle gradient) 
 }
 
 std::vector<py::object> Parameters::check_can_be_zeroed() const {
-  std::vector<py::object> apart;
-  std::vector<Interval> intervals;
+  std::vector<py::object> arrays, apart;
+  std::vector<std::size_t> positions;
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Parameter& parameter = all[i];
     if (!parameter.gradient) continue;
@@ -124,14 +124,13 @@ std::vector<py::object> Parameters::check_can_be_zeroed() const {
       throw py::value_error(where(parameter) + ": its gradient is read-only and cannot be set to zero. Pass a copy, " +
                             "or leave zeroing out.");
     if (is_copy || is_frozen(i) || (parameter.sparse && parameter.sparse.is_summed())) apart.push_back(array);
-    const auto [low, high] = extent(array);
-    if (low < high) intervals.push_back({low, high, &parameter.array.label()});
+    arrays.push_back(array);
+    positions.push_back(i);
   }
-  std::sort(intervals.begin(), intervals.end());
-  for (std::size_t k = 1; k < intervals.size(); ++k)
-    if (intervals[k].begin < intervals[k - 1].end)
-      throw py::value_error(owner_ + ": the gradients of " + *intervals[k - 1].label + " and " + *intervals[k].label +
-                            " share memory, and cannot be set to zero one by one. Pass copies, or leave zeroing out.");
+  if (const auto overlap = find_overlap(arrays))
+    throw py::value_error(owner_ + ": the gradients of " + all[positions[overlap->first]].array.label() + " and " +
+                          all[positions[overlap->second]].array.label() +
+                          " share memory, and cannot be set to zero one by one. Pass copies, or leave zeroing out.");
   return apart;
 }
 

@@ -10,6 +10,7 @@ void register_config(pybind11::module_& module);
 void register_hyper(pybind11::module_& module);
 void register_plan(pybind11::module_& module);
 void register_sparse(pybind11::module_& module);
+void register_gradients(pybind11::module_& module);
 void register_batch_norm(pybind11::module_& module);
 void register_dropout(pybind11::module_& module);
 

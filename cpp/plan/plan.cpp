@@ -8,16 +8,12 @@
 
 #include "plan/blocks.hpp"
 #include "plan/measures.hpp"
+#include "plan/norm.hpp"
+#include "plan/sweep.hpp"
 #include "rules/registry.hpp"
 
 namespace ravine {
 namespace {
-
-// Threads share work out in parts of this size, or larger ones where there would be too many.
-constexpr std::int64_t elements_per_part = 1 << 13;
-
-// Parts begin at multiples of this within a tensor, so that threads rarely share a cache line.
-constexpr std::int64_t elements_per_line = 16;
 
 // Blocks of a factored tensor have about so many elements, or more where there would be too many in a matrix.
 constexpr std::int64_t elements_per_factored_block = 1 << 14;
@@ -277,35 +273,18 @@ void Plan::decide() {
 // The norm of all gradients, from the terms of blocks of each.
 void Plan::find_norm() {
   std::fill(norm_terms_.begin(), norm_terms_.end(), SumPair{0, 0});  // those of tensors without a gradient included
-  const double p = extras_.norm_type;
-  const NormTerm kind = p == 2          ? NormTerm::square
-                        : p == 1        ? NormTerm::absolute
-                        : p == infinity ? NormTerm::greatest
-                                        : NormTerm::power;
-  const auto& kernels = isa::active().stages->norm_terms[int(kind)];
+  const Norm norm(extras_.norm_type);
   each_part(jobs_, elements_per_sum, [&](const Job& job, std::int64_t begin, std::int64_t end) {
-    kernels[int(job.tensor->dtype)](job.tensor->arrays.gradient, extras_.unscale, p, begin, end,
-                                    norm_terms_.data() + job.tensor->norm_term);
+    norm.find_terms(job.tensor->arrays.gradient, job.tensor->dtype, extras_.unscale, begin, end,
+                    norm_terms_.data() + job.tensor->norm_term);
   });
   if (reduce) reduce(norm_terms_.data(), norm_terms_.size());
-  SumPair total{0, 0};
-  for (const SumPair& terms : norm_terms_) {
-    if (kind != NormTerm::greatest)
-      total.first += terms.first;
-    else if (terms.first > total.first || std::isnan(terms.first))  // and nothing is greater than NaN
-      total.first = terms.first;
-    total.second += terms.second;
-  }
-  outcome_.norm = kind == NormTerm::square  ? std::sqrt(total.first)
-                  : kind == NormTerm::power ? std::pow(total.first, 1 / p)
-                                            : total.first;
-  if (total.second == 0) return;
-  for (const Job& job : jobs_) {
-    const SumPair* const begin = norm_terms_.data() + job.tensor->norm_term;
-    const SumPair* const end = begin + divide_up(job.size, elements_per_sum);
-    if (std::any_of(begin, end, [](const SumPair& terms) { return terms.second > 0; }))
+  const auto [value, nonfinite] = norm.of(norm_terms_);
+  outcome_.norm = value;
+  if (nonfinite == 0) return;
+  for (const Job& job : jobs_)
+    if (has_nonfinite(norm_terms_.data() + job.tensor->norm_term, job.size))
       outcome_.nonfinite.push_back(job.tensor - tensors.data());
-  }
 }
 
 // Decides whether the step is made, and how far gradients are clipped.
@@ -315,10 +294,8 @@ void Plan::apply_norm() {
     outcome_.applied = false;
     return;
   }
-  if (extras_.max_norm == infinity) return;
-  const double clip = extras_.max_norm / (norm + 1e-6);
-  outcome_.clip = clip > 1 ? 1 : clip;        // NaN where the norm is, as in torch
-  if (extras_.max_value != infinity) return;  // a stage multiplies
+  outcome_.clip = clip_coefficient(extras_.max_norm, norm);
+  if (outcome_.clip == 1 || extras_.max_value != infinity) return;  // with max_value, a stage multiplies
   for (Shared& shared : shared_) shared.coefficients.gradient_scale *= outcome_.clip;
   for (Coefficients& own : own_) own.gradient_scale *= outcome_.clip;
 }
@@ -349,23 +326,7 @@ void Plan::average_the_rest() {
 // tensor, or where that is 0, of the tensor's own block.
 template <class Work>
 void Plan::each_part(const std::vector<Job>& jobs, std::int64_t block, const Work& work) const {
-  if (jobs.empty()) return;
-  threads::run_in_parts(total_of(jobs), elements_per_part, share_, [&](std::int64_t part_begin, std::int64_t part_end) {
-    const auto after = std::upper_bound(jobs.begin(), jobs.end(), part_begin,
-                                        [](std::int64_t at, const Job& job) { return at < job.start; });
-    for (auto next = after - (after != jobs.begin()); next != jobs.end() && next->start < part_end; ++next) {
-      const Job& job = *next;
-      const std::int64_t multiple = block > 0 ? block : job.tensor->block;
-      const auto boundary = [&](std::int64_t position) {
-        const std::int64_t local = position - job.start;
-        if (local <= 0) return std::int64_t(0);
-        if (local >= job.size) return job.size;
-        return local / multiple * multiple;
-      };
-      const std::int64_t begin = boundary(part_begin), end = boundary(part_end);
-      if (begin < end) work(job, begin, end);
-    }
-  });
+  sweep(jobs, share_, [block](const Job& job) { return block > 0 ? block : job.tensor->block; }, work);
 }
 
 // Runs one phase over the run of all jobs.

@@ -124,11 +124,6 @@ class Plan {
     Carried after;
   };
 
-  // How many elements there are in the run of all.
-  static std::int64_t total_of(const std::vector<Job>& jobs) {
-    return jobs.empty() ? 0 : jobs.back().start + jobs.back().size;
-  }
-
   std::int64_t prepare(const Extras& extras, std::size_t first, std::size_t last);
   Shared shared_of(int group, int rule, std::int64_t t, const Carried& before) const;
   void place_sums();

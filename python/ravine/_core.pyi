@@ -32,6 +32,28 @@ def rules() -> dict[str, RuleSchema]: ...
 def coalesce(
     rows: np.ndarray[tuple[int], np.dtype[np.int64]], values: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[Any, Any]] | None: ...
+def norm_of_gradients(
+    owner: str, label: Callable[[int], str], gradients: tuple[np.ndarray[Any, Any] | None, ...], norm_type: float
+) -> tuple[float, list[int]]: ...
+def clip_norm_of_gradients(
+    owner: str,
+    label: Callable[[int], str],
+    gradients: tuple[np.ndarray[Any, Any] | None, ...],
+    summed: tuple[np.ndarray[Any, Any] | None, ...] | None,
+    max_norm: float,
+    norm_type: float,
+    only_finite: bool,
+) -> tuple[float, list[int]]: ...
+def scale_gradients(
+    owner: str,
+    label: Callable[[int], str],
+    gradients: tuple[np.ndarray[Any, Any] | None, ...],
+    max_norm: float,
+    total_norm: float,
+) -> None: ...
+def limit_gradients(
+    owner: str, label: Callable[[int], str], gradients: tuple[np.ndarray[Any, Any] | None, ...], max_value: float
+) -> None: ...
 
 class Pinned:
     def __init__(self, array: np.ndarray[Any, Any], owner: str, label: str) -> None: ...

@@ -109,6 +109,29 @@ positive_unit = Range("a number above 0, up to 1", low=0, high=1, low_open=True)
 flag = Range("True or False", low=0, high=1, kind="flag")
 
 
+def above_0(where: str, value: Any) -> float:
+    """Return a number above 0, which may be infinite."""
+    if type(value) is float and value > 0:
+        return value
+    number = as_float(where, value, "a number above 0")
+    if not number > 0:
+        raise ValueError(f"{where}={shown(value)}; expected a number above 0.")
+    return number
+
+
+def checked_norm_type(where: str, value: Any) -> float:
+    """Return the p of a norm; "inf" is a way to write it in torch."""
+    return math.inf if isinstance(value, str) and value == "inf" else above_0(where, value)
+
+
+def checked_norm(where: str, value: Any) -> float:
+    """Return a norm that was computed elsewhere, which may be infinite or NaN."""
+    norm = as_float(where, value, "a norm, 0 or more")
+    if norm < 0:
+        raise ValueError(f"{where}={norm!r} is negative; expected a norm, 0 or more.")
+    return norm
+
+
 # The greatest number of steps, and of whatever else is counted: up to here a float has every whole number.
 MOST = 2**53
 

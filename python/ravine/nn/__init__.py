@@ -1,6 +1,6 @@
 """What optimizers update, and the layers that keep state, under torch.nn's names."""
 
-from ravine.nn import functional
+from ravine.nn import functional, utils
 from ravine.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from ravine.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from ravine.nn.layer import Layer
@@ -18,4 +18,5 @@ __all__ = [
     "Layer",
     "Parameter",
     "functional",
+    "utils",
 ]

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ravine._hyper import Range, as_float, flag, shown
+from ravine._hyper import above_0, as_float, checked_norm, checked_norm_type, flag, shown
 
-_above_0 = Range("a number above 0", low=0, low_open=True)
 # What a gradient may be divided by, so that the factor is an ordinary number in float32 too.
 _SMALLEST, _GREATEST = float(np.finfo(np.float32).tiny), float(1 / np.finfo(np.float32).tiny)
 
@@ -67,9 +66,7 @@ def read_options(
     """Check the options of a step; see `Optimizer.step`."""
     where = f"{owner}.{method}: "
     if total_norm is not None:
-        total_norm = as_float(f"{where}total_norm", total_norm, "a norm, 0 or more")
-        if total_norm < 0:
-            raise ValueError(f"{where}total_norm={total_norm!r} is negative; expected a norm, 0 or more.")
+        total_norm = checked_norm(where + "total_norm", total_norm)
         if max_norm is None and not skip_nonfinite:
             raise ValueError(f"{where}total_norm={total_norm!r} has no use without max_norm or skip_nonfinite.")
     return StepOptions(
@@ -82,21 +79,6 @@ def read_options(
         skip_nonfinite is not False and flag(where + "skip_nonfinite", skip_nonfinite),
         zero_grad is not False and flag(where + "zero_grad", zero_grad),
     )
-
-
-def above_0(where: str, value: Any) -> float:
-    """Return a number above 0, which may be infinite."""
-    if type(value) is float and value > 0:
-        return value
-    number = as_float(where, value, _above_0.expected)
-    if not number > 0:
-        raise ValueError(f"{where}={shown(value)}; expected {_above_0.expected}.")
-    return number
-
-
-def checked_norm_type(where: str, value: Any) -> float:
-    """Return the p of a norm; "inf" is a way to write it in torch."""
-    return math.inf if isinstance(value, str) and value == "inf" else above_0(where, value)
 
 
 def checked_scale(where: str, value: Any) -> float:

@@ -17,8 +17,8 @@ rounding, since its sums are BLAS's too.
 
 Each is in a module beside this one and found by its arguments: whoever adds one adds a module and nothing else.
 
-The layers' functions are in the modules `batchnorm` and `dropout` beside these. There too the kernels give the same
-bits, since sums are taken in the same order.
+The layers' functions are in the modules `batchnorm` and `dropout` beside these, norms and clipping of gradients in
+`clipping`. There too the kernels give the same bits, since sums are taken in the same order.
 """
 
 from collections.abc import Callable, Iterator

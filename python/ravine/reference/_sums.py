@@ -39,11 +39,16 @@ def lane_sum(runs: Array) -> Array:
     return result
 
 
-def total(terms: Array, block: int = ELEMENTS_PER_SUM) -> float:
-    """Return the sum of an array, as its elements lie in memory, block by block."""
+def block_sums(terms: Array, block: int = ELEMENTS_PER_SUM) -> Array:
+    """Return the sums of the blocks of an array, as its elements lie in memory."""
     flat = terms.ravel(order="K").astype(np.float64)
     blocks = [flat[start : start + block] for start in range(0, flat.size, block)]
-    return float(sum_in_order(np.array([lane_sum(block[None, None])[0] for block in blocks])))
+    return np.array([lane_sum(block[None, None])[0] for block in blocks])
+
+
+def total(terms: Array, block: int = ELEMENTS_PER_SUM) -> float:
+    """Return the sum of an array, block by block."""
+    return float(sum_in_order(block_sums(terms, block)))
 
 
 def squares(a: Array) -> Array:
