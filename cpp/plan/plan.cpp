@@ -242,7 +242,7 @@ void Plan::run() {
     decide();
   }
   if (present_.update) run(&RuleKernels::update);
-  average_the_rest();
+  if (!others_.empty()) average_the_rest();
   if (averaging.steps && ends_step_) *averaging.steps += 1;
   for (const Job& job : jobs_) {
     *job.tensor->step_count += 1;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -11,6 +11,18 @@ from ravine._hyper import above_0, as_float, checked_norm, checked_norm_type, fl
 
 # What a gradient may be divided by, so that the factor is an ordinary number in float32 too.
 _SMALLEST, _GREATEST = float(np.finfo(np.float32).tiny), float(1 / np.finfo(np.float32).tiny)
+
+
+class StepKeywords(TypedDict, total=False):
+    """What `Optimizer.step` may be asked for, which says what each means."""
+
+    max_norm: float | None
+    norm_type: float
+    max_value: float | None
+    grad_scale: float | None
+    skip_nonfinite: bool
+    zero_grad: bool
+    total_norm: float | None
 
 
 class StepOptions(NamedTuple):
@@ -55,6 +67,7 @@ class LastStep(NamedTuple):
 def read_options(
     owner: str,
     method: str = "step",
+    *,
     max_norm: Any = None,
     norm_type: Any = 2.0,
     max_value: Any = None,

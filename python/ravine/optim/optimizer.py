@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ravine._hyper import Check
 from ravine._saved import checked, within
@@ -17,7 +17,10 @@ from ravine.optim._averages import Averages
 from ravine.optim._hooks import Hook, Hooks, RemovableHandle
 from ravine.optim._parameters import Record
 from ravine.optim._patterns import matching
-from ravine.optim._step_options import LastStep, StepOptions, read_options
+from ravine.optim._step_options import LastStep, StepKeywords, StepOptions, read_options
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Group = dict[str, Any]
 Result = TypeVar("Result")
@@ -101,14 +104,7 @@ class Optimizer:
         self,
         grads: Iterable[Any] | Mapping[str, Any] | Callable[[], Any] | None = None,
         closure: Callable[[], Any] | None = None,
-        *,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        max_value: float | None = None,
-        grad_scale: float | None = None,
-        skip_nonfinite: bool = False,
-        zero_grad: bool = False,
-        total_norm: float | None = None,
+        **options: Unpack[StepKeywords],
     ) -> Any:
         """Update every parameter that has a gradient, in place.
 
@@ -142,19 +138,7 @@ class Optimizer:
             RuntimeError: this optimizer is in the middle of a step (in another thread, or around a hook or closure).
                 Where another thread saves it, a step waits.
         """
-        options = None
-        if not (max_norm is max_value is grad_scale is total_norm is None) or skip_nonfinite or zero_grad:
-            options = read_options(
-                self._owner,
-                "step",
-                max_norm,
-                norm_type,
-                max_value,
-                grad_scale,
-                skip_nonfinite,
-                zero_grad,
-                total_norm,
-            )
+        asked = read_options(self._owner, "step", **options) if options else None
         while True:
             try:
                 del self._idle[0]
@@ -164,9 +148,9 @@ class Optimizer:
             # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
             try:
                 if not (self._pre_step or self._post_step):
-                    return self._step(grads, closure, options)
+                    return self._step(grads, closure, asked)
                 if not self._is_wanted():
-                    return self._step_between_hooks(grads, closure, **({} if options is None else options.keywords()))
+                    return self._step_between_hooks(grads, closure, **options)
             finally:
                 self._idle[0] = None
             while self._is_wanted():  # or else a thread that does nothing but step would leave the others no gap
