@@ -2,6 +2,7 @@
 
 from ravine._sparse import SparseGrad
 from ravine.optim import lr_scheduler, swa_utils
+from ravine.optim.accumulator import Accumulator
 from ravine.optim.adabelief import AdaBelief
 from ravine.optim.adadelta import Adadelta
 from ravine.optim.adafactor import Adafactor
@@ -12,6 +13,7 @@ from ravine.optim.adan import Adan
 from ravine.optim.ademamix import AdEMAMix
 from ravine.optim.adopt import ADOPT
 from ravine.optim.asgd import ASGD
+from ravine.optim.grad_scaler import GradScaler
 from ravine.optim.handoff import Handoff
 from ravine.optim.lamb import LAMB
 from ravine.optim.lars import LARS
@@ -38,6 +40,7 @@ __all__ = [
     "LBFGS",
     "SGD",
     "SWATS",
+    "Accumulator",
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
@@ -48,6 +51,7 @@ __all__ = [
     "AdamWScheduleFree",
     "Adamax",
     "Adan",
+    "GradScaler",
     "Handoff",
     "Lion",
     "Muon",
