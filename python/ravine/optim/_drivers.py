@@ -1,9 +1,9 @@
-"""What drives an optimizer's steps has in common: `GradScaler` and `Accumulator`."""
+"""What drives an optimizer's steps: `GradScaler` and `Accumulator`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from ravine._arrays import describe
 from ravine.optim.handoff import Handoff
@@ -12,33 +12,44 @@ from ravine.optim.optimizer import Optimizer
 Result = TypeVar("Result")
 
 
-class Alone:
-    """Does things one at a time; calling it does one.
+class Driver:
+    """Does things one at a time, as an optimizer does."""
 
-    Args:
-        owner: whose they are, for messages.
-        settle: called before each, to make up for what Ctrl-C has kept from being done.
-    """
+    _owner: ClassVar[str]  # for messages
 
-    def __init__(self, owner: str, settle: Callable[[], None]) -> None:
-        self._owner, self._settle = owner, settle
-        self._idle = {0: None}  # empty meanwhile
+    def __init__(self) -> None:
+        self._idle = {0: None}  # empty while something is done that must not be done twice at once
 
-    def __call__(self, method: str, act: Callable[[], Result]) -> Result:
-        """Do it, and return its result; raise where something else is being done."""
+    def _held(self, name: str, act: Callable[[], Result]) -> Result:
+        """Do something that must not be done in the middle of a step."""
         try:
             del self._idle[0]
         except KeyError:
-            raise RuntimeError(
-                f"{self._owner}.{method}: it is in the middle of a step. Do not call {method}() from the optimizer's "
-                "hooks, and use it in one thread at a time."
-            ) from None
+            self._wait_or_refuse(name, "use it in one thread at a time")
         # No signal comes between a `del`, which is no call, and the `try`.
         try:
-            self._settle()
+            self._finish()
             return act()
         finally:
             self._idle[0] = None
+
+    def _wait_or_refuse(self, name: str, way_out: str) -> NoReturn:
+        raise RuntimeError(
+            f"{self._owner}.{name}: it is in the middle of a step. Do not call {name}() from the optimizer's hooks, "
+            f"and {way_out}."
+        ) from None
+
+    def _finish(self) -> None:
+        """Do what Ctrl-C has interrupted."""
+        raise NotImplementedError
+
+    def _saved(self) -> dict[str, Any]:
+        """Return the state to save."""
+        raise NotImplementedError
+
+    def _loader(self, state_dict: Any, problems: list[str]) -> Callable[[], None]:
+        """Check a saved state and list what does not fit; return what takes it over: see `_saved.py`."""
+        raise NotImplementedError
 
 
 def check_drivable(where: str, optimizer: Any) -> None:

@@ -11,7 +11,7 @@ from ravine import _core
 from ravine._hyper import at_least, flag, whole
 from ravine._saved import checked, is_list, listed, noted, of_array
 from ravine._sparse import SparseGrad, as_gradient, misfit
-from ravine.optim._drivers import Alone, check_drivable
+from ravine.optim._drivers import Driver, check_drivable
 from ravine.optim._parameters import Parameters, Record
 from ravine.optim._state import new_like
 from ravine.optim._step_options import StepOptions, checked_scale, read_options
@@ -26,7 +26,7 @@ _PLACE = 6  # behind a parameter, its states and its average: see new_like
 _OF_THE_STEP = ("max_norm", "norm_type", "max_value", "skip_nonfinite", "total_norm")
 
 
-class Accumulator:
+class Accumulator(Driver):
     """One step of an optimizer for several micro-batches, with the sum or the mean of their gradients.
 
         s <- s + g / grad_scale                    for each micro-batch
@@ -68,13 +68,15 @@ class Accumulator:
     array([-2., -2.])
     """
 
+    _owner = "Accumulator"
+
     def __init__(self, optimizer: Optimizer, every: int, average: bool = True) -> None:
+        super().__init__()
         check_drivable("Accumulator", optimizer)
         self.optimizer = optimizer
         self.every: int = at_least(1)("Accumulator: every", every)
         self.average: bool = flag("Accumulator: average", average)
         self._window = _Window(optimizer._records)
-        self._alone = Alone("Accumulator", self._settle)
 
     @property
     def pending(self) -> int:
@@ -113,7 +115,7 @@ class Accumulator:
         adding = read_options("Accumulator", grad_scale=grad_scale, zero_grad=zero_grad)
         scale = 1.0 if grad_scale is None else checked_scale("Accumulator.step: grad_scale", grad_scale)
         _check_options("step", options)
-        return self._alone("step", lambda: self._step(grads, scale, adding, bool(zero_grad), options))
+        return self._held("step", lambda: self._step(grads, scale, adding, bool(zero_grad), options))
 
     def _step(self, grads: Any, scale: float, adding: StepOptions, zero: bool, options: dict[str, Any]) -> bool:
         window = self._grown()
@@ -139,7 +141,7 @@ class Accumulator:
             RuntimeError: it is in the middle of a step.
         """
         _check_options("flush", options)
-        return self._alone("flush", lambda: self._window.count > 0 and self._make_step(options))
+        return self._held("flush", lambda: self._window.count > 0 and self._make_step(options))
 
     def _make_step(self, options: dict[str, Any]) -> bool:
         window, optimizer = self._window, self.optimizer
@@ -150,14 +152,14 @@ class Accumulator:
                 window.gradients(), grad_scale=float(window.count) if self.average else None, zero_grad=True, **options
             )
         finally:
-            self._settle()
+            self._finish()
         return optimizer._progress[0] != before[0]
 
     # The optimizer's step sets the sums to zero in the call that counts it. What follows here follows from its count.
     def _is_spent(self, window: _Window) -> bool:
         return window.step_before is not None and self.optimizer._progress != window.step_before
 
-    def _settle(self) -> None:
+    def _finish(self) -> None:
         window = self._window
         if self._is_spent(window):
             window.counts[...] = 0
@@ -180,7 +182,7 @@ class Accumulator:
         def drop() -> None:
             self._window = _Window(self.optimizer._records)
 
-        self._alone("reset", drop)
+        self._held("reset", drop)
 
     @property
     def _progress(self) -> tuple[int, int]:
@@ -198,7 +200,10 @@ class Accumulator:
         Raises:
             RuntimeError: it is in the middle of a step.
         """
-        return self._alone("state_dict", lambda: self._grown().saved())
+        return self._held("state_dict", self._saved)
+
+    def _saved(self) -> dict[str, Any]:
+        return self._grown().saved()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the pending micro-batches of a saved Accumulator of the same parameters.
@@ -207,7 +212,7 @@ class Accumulator:
             ValueError: they do not fit. The message lists every mismatch, and this one is as it was.
             RuntimeError: it is in the middle of a step.
         """
-        self._alone("load_state_dict", checked("Accumulator", "accumulator", self._loader, state_dict))
+        self._held("load_state_dict", checked("Accumulator", "accumulator", self._loader, state_dict))
 
     def _loader(self, state_dict: Any, problems: list[str]) -> Callable[[], None]:
         window = _Window(self.optimizer._records)
@@ -287,7 +292,7 @@ class _Window:
         for i, (record, gradient) in enumerate(zip(self._parameters.records, gradients, strict=False)):
             if gradient is None:
                 continue
-            where = f"Accumulator.step: {record.label}"
+            where = f"Accumulator: {record.label}"
             given = gradient if isinstance(gradient, np.ndarray) else as_gradient(gradient, where)
             is_sparse = isinstance(given, SparseGrad)
             if self.counts[1 + i] > 0 if is_sparse else i in sparse:

@@ -13,7 +13,7 @@ from ravine._arrays import as_array, describe, is_tensor, place
 from ravine._hyper import Range, at_least, flag, is_number, proper_fraction, whole
 from ravine._saved import checked, noted, of_scalar
 from ravine._sparse import SparseGrad, is_sparse_tensor
-from ravine.optim._drivers import Alone, check_drivable
+from ravine.optim._drivers import Driver, check_drivable
 from ravine.optim._parameters import Record
 from ravine.optim._step_options import checked_scale
 from ravine.optim.accumulator import Accumulator
@@ -60,7 +60,7 @@ class _State(NamedTuple):
     seen: WeakKeyDictionary[Optimizer | Accumulator, _Seen]
 
 
-class GradScaler:
+class GradScaler(Driver):
     """A factor for the loss that keeps small gradients from vanishing in half precision: `torch.amp.GradScaler`.
 
         scale <- scale backoff_factor     where a gradient was not finite; the step is skipped
@@ -100,6 +100,8 @@ class GradScaler:
     [1.] True 2.0
     """
 
+    _owner = "GradScaler"
+
     def __init__(
         self,
         init_scale: float = 65536.0,
@@ -113,6 +115,7 @@ class GradScaler:
                 f"GradScaler: init_scale={init_scale!r}; expected {_scale.expected}. Arrays are on no device: leave "
                 "torch's first argument out."
             )
+        super().__init__()
         self._enabled: bool = flag("GradScaler: enabled", enabled)
         self._state = _State(
             _rounded(_scale("GradScaler: init_scale", init_scale)),
@@ -122,7 +125,6 @@ class GradScaler:
             0,
             WeakKeyDictionary(),
         )
-        self._alone = Alone("GradScaler", self._settle)
 
     # --- the loss
 
@@ -157,7 +159,7 @@ class GradScaler:
         """
         if self._enabled:
             check_drivable("GradScaler.unscale_", optimizer)
-            self._alone("unscale_", lambda: self._unscale(optimizer))
+            self._held("unscale_", lambda: self._unscale(optimizer))
 
     def _unscale(self, optimizer: Optimizer) -> None:
         state = self._state
@@ -210,7 +212,7 @@ class GradScaler:
             )
         if not flag("GradScaler.step: skip_nonfinite", options.setdefault("skip_nonfinite", True)):
             raise ValueError("GradScaler.step: skip_nonfinite=False; a step with what is not finite is always skipped.")
-        return self._alone("step", lambda: self._step(optimizer, grads, options))
+        return self._held("step", lambda: self._step(optimizer, grads, options))
 
     def _step(self, optimizer: Optimizer | Accumulator, grads: Any, options: dict[str, Any]) -> Any:
         state = self._state
@@ -235,9 +237,9 @@ class GradScaler:
             state.seen[optimizer] = seen._replace(before=optimizer._progress)
             return optimizer.step(grads, **options)
         finally:
-            self._settle()
+            self._finish()
 
-    def _settle(self) -> None:
+    def _finish(self) -> None:
         """Write down what has come of a step; it follows from the optimizer's counts."""
         seen_of = self._state.seen
         for optimizer, seen in list(seen_of.items()):
@@ -266,7 +268,7 @@ class GradScaler:
             return
         if new_scale is not None:
             new_scale = _rounded(of_scalar(_scale)("GradScaler.update: new_scale", new_scale))
-        self._alone("update", lambda: self._update(new_scale))
+        self._held("update", lambda: self._update(new_scale))
 
     def _update(self, new_scale: float | None) -> None:
         state = self._state
@@ -332,8 +334,10 @@ class GradScaler:
             "scale", "growth_factor", "backoff_factor", "growth_interval" and "_growth_tracker", the updates in a row
             without one that found something not finite. Where it is not enabled, nothing.
         """
-        state = self._state
-        return dict(zip(_CHECKS, state, strict=False)) if self._enabled else {}
+        return self._saved()
+
+    def _saved(self) -> dict[str, Any]:
+        return dict(zip(_CHECKS, self._state, strict=False)) if self._enabled else {}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a saved state, torch's too; nothing happens where it is not enabled.
@@ -342,7 +346,7 @@ class GradScaler:
             ValueError: it does not fit. The message lists every mismatch, and the scaler is as it was.
             RuntimeError: it is in the middle of a step.
         """
-        self._alone("load_state_dict", checked("GradScaler", "scaler", self._loader, state_dict))
+        self._held("load_state_dict", checked("GradScaler", "scaler", self._loader, state_dict))
 
     def _loader(self, state_dict: Any, problems: list[str]) -> Callable[[], None]:
         if not self._enabled:
@@ -375,7 +379,7 @@ class GradScaler:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._enabled = state.pop("enabled")
         self._state = _State(**state)._replace(seen=WeakKeyDictionary())
-        self._alone = Alone("GradScaler", self._settle)
+        super().__init__()
 
 
 def _rounded(scale: float) -> float:
