@@ -292,22 +292,23 @@ class _Window:
         for i, (record, gradient) in enumerate(zip(self._parameters.records, gradients, strict=False)):
             if gradient is None:
                 continue
-            where = f"Accumulator: {record.label}"
-            given = gradient if isinstance(gradient, np.ndarray) else as_gradient(gradient, where)
+            given = gradients[i] = (
+                gradient if isinstance(gradient, np.ndarray) else as_gradient(gradient, f"Accumulator: {record.label}")
+            )
             is_sparse = isinstance(given, SparseGrad)
             if self.counts[1 + i] > 0 if is_sparse else i in sparse:
                 raise ValueError(
-                    f"{where}: its gradient is {'sparse' if is_sparse else 'an array'}, and those of the micro-batches "
-                    "before it are not; expected the same until the step. Pass grad.to_dense() each time."
+                    f"Accumulator: {record.label}: its gradient is {'sparse' if is_sparse else 'an array'}, and those "
+                    "of the micro-batches before it are not; expected the same until the step. Pass grad.to_dense() "
+                    "each time."
                 )
-            gradients[i] = given
             if isinstance(given, SparseGrad):
                 if zero:
                     raise ValueError(
-                        f"{where}: its gradient is sparse and cannot be set to zero as it is added. Leave zero_grad "
-                        "out, and call the optimizer's zero_grad()."
+                        f"Accumulator: {record.label}: its gradient is sparse and cannot be set to zero as it is "
+                        "added. Leave zero_grad out, and call the optimizer's zero_grad()."
                     )
-                added = _divided(where, given, record.array, scale)
+                added = _divided(given, record, scale)
                 after[i] = sparse[i] + added if i in sparse else added
                 gradients[i] = None
         self._sparse = self.count, sparse, after
@@ -315,8 +316,8 @@ class _Window:
 
     def gradients(self) -> list[Any]:
         """Return the sum of each parameter's gradients, None where it had none."""
-        sparse = self.sparse
-        return [sparse.get(i, array if self.counts[1 + i] > 0 else None) for i, array in enumerate(self.sums)]
+        sparse, counts = self.sparse, self.counts[1:].tolist()
+        return [sparse.get(i, array if counts[i] > 0 else None) for i, array in enumerate(self.sums)]
 
     # --- saving
 
@@ -363,10 +364,10 @@ def _check_options(method: str, options: dict[str, Any]) -> None:
     read_options("Accumulator", method, **options)
 
 
-def _divided(where: str, grad: SparseGrad, array: Array, scale: float) -> SparseGrad:
+def _divided(grad: SparseGrad, record: Record, scale: float) -> SparseGrad:
     """Return a copy of a parameter's gradient, divided as the compiled part does it."""
-    if grad.shape != array.shape or grad.dtype != array.dtype:
-        raise ValueError(f"{where}: its gradient is {misfit(grad, array)}")
+    if grad.shape != record.array.shape or grad.dtype != record.array.dtype:
+        raise ValueError(f"Accumulator: {record.label}: its gradient is {misfit(grad, record.array)}")
     rows, values = grad._still()
     with np.errstate(all="ignore"):  # as in the kernels, numbers that are not finite just go on
         return SparseGrad(rows.copy(), values * values.dtype.type(1 / scale), grad.shape)
