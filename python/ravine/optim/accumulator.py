@@ -109,7 +109,7 @@ class Accumulator(Driver):
         Raises:
             TypeError, ValueError: an argument or a gradient cannot be used, and nothing has changed; or the optimizer
                 cannot step, and the micro-batch is pending with the others.
-            RuntimeError: `every` micro-batches are pending, since their step has failed: call `flush()` or `reset()`.
+            RuntimeError: `every` micro-batches are pending, since their step has failed or been interrupted: call `flush()` or `reset()`.
                 Or it is in the middle of a step.
         """
         adding = read_options("Accumulator", grad_scale=grad_scale, zero_grad=zero_grad)
