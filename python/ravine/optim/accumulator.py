@@ -109,8 +109,8 @@ class Accumulator(Driver):
         Raises:
             TypeError, ValueError: an argument or a gradient cannot be used, and nothing has changed; or the optimizer
                 cannot step, and the micro-batch is pending with the others.
-            RuntimeError: `every` micro-batches are pending, since their step has failed or been interrupted: call `flush()` or `reset()`.
-                Or it is in the middle of a step.
+            RuntimeError: `every` micro-batches are pending, since their step has failed or been interrupted: call
+                `flush()` or `reset()`. Or it is in the middle of a step.
         """
         adding = read_options("Accumulator", grad_scale=grad_scale, zero_grad=zero_grad)
         scale = 1.0 if grad_scale is None else checked_scale("Accumulator.step: grad_scale", grad_scale)
