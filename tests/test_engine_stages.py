@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shutil
 import subprocess
@@ -10,78 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, id_of
-from ravine import config, optim
-from ravine.optim._step_options import StepOptions
+from ravine import optim
 
 ROOT = Path(__file__).parents[1]
 COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-FACTOR = 0.3
-ZERO = StepOptions(zero=True)
-CONFIGS = [(case, settings) for case in CASES for settings in case.configs]
-CONFIG_IDS = [f"{case.name}-{id_of(settings)}" for case, settings in CONFIGS]
-# Less than a block, blocks and a rest, more than a block of sums.
-SHAPES = [(1,), (15,), (1023,), (1025,), (33, 70), (9001,), (2, 3, 1400)]
-EACH_WAY = [(isa, threads, threads > 1) for isa in config.available_isas() for threads in (1, 3)]
-
-
-class Staged:
-    """A plan whose steps do more than they are asked for."""
-
-    def __init__(self, plan, **extras):
-        self._plan, self._extras = plan, extras
-
-    def __getattr__(self, name):
-        return getattr(self._plan, name)
-
-    def step(self, gradients, param_groups):
-        return False  # what has been read is as it was set
-
-    def step_as_set(self, gradients, options=()):
-        self._plan.step_as_set(gradients, StepOptions(**self._extras))
-
-
-def settled(case, settings, params):
-    """Return an optimizer that has made a step."""
-    optimizer = case.optimizer(params, **settings)
-    rng = np.random.default_rng(3)
-    optimizer.step([rng.standard_normal(p.shape).astype(p.dtype) for p in params])
-    return optimizer
-
-
-def plan_of(optimizer):
-    return optimizer._plan or optimizer._make_plan()
+SCALE = 12
 
 
 def bits(optimizer, params):
     return [p.copy() for p in params], optimizer.state_dict()["state"]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("case", "settings"), CONFIGS, ids=CONFIG_IDS)
-def test_unscaled_and_zeroed_within_the_pass(case, settings, dtype):
-    rng = np.random.default_rng(0)
-    shapes = [shape for shape in SHAPES if not case.matrices or len(shape) == 2]
-    start = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-    raw = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-    params = [p.copy() for p in start]
-    optimizer = settled(case, settings, params)
-    begun, state = bits(optimizer, params), optimizer.state_dict()
-    optimizer.step([dtype(FACTOR) * g for g in raw])
-    expected = bits(optimizer, params)
-
-    for isa, threads, zero in EACH_WAY:
-        config.set_isa(isa)
-        config.set_num_threads(threads)
-        for p, q in zip(params, begun[0], strict=True):
-            p[...] = q
-        optimizer.load_state_dict(copy.deepcopy(state))
-        optimizer._plan = Staged(plan_of(optimizer), unscale=FACTOR, zero=zero)
-        gradients = [g.copy() for g in raw]
-        optimizer.step(gradients)
-        np.testing.assert_equal(bits(optimizer, params), expected, err_msg=f"{isa}, {threads} threads, zero={zero}")
-        for g, given in zip(gradients, raw, strict=True):
-            np.testing.assert_array_equal(g, np.zeros_like(g) if zero else given)
 
 
 @pytest.mark.parametrize("zero", [False, True])
@@ -96,9 +32,9 @@ def test_sparse_gradients_too(name, rows, length, zero):
     optimizer, other = (getattr(optim, name)([array], lr=0.1) for array in (p, q))
     # Sums of repeated rows come first, the factor then: so does an optimizer that is given the sum.
     summed = optim.SparseGrad(np.array(rows, np.int64), values, p.shape).coalesce()
-    other.step([optim.SparseGrad(summed.rows, np.float32(FACTOR) * summed.values, p.shape)])
+    other.step([optim.SparseGrad(summed.rows, np.float32(1 / SCALE) * summed.values, p.shape)])
     gradient = optim.SparseGrad(np.array(rows, np.int64), values.copy(), p.shape)
-    plan_of(optimizer).step_as_set([gradient], StepOptions(unscale=FACTOR, zero=zero))
+    optimizer.step([gradient], grad_scale=SCALE, zero_grad=zero)
     np.testing.assert_array_equal(p, q)
     np.testing.assert_equal(optimizer.state_dict()["state"], other.state_dict()["state"])
     np.testing.assert_array_equal(gradient.values, 0 * values if zero else values)
@@ -109,7 +45,7 @@ def test_a_gradient_in_another_order_is_set_to_zero_where_it_is():
     gradient = np.ones((4, 3)).T
     strided = np.ones((3, 8))
     optimizer = optim.SGD([p, np.ones((3, 4))], lr=0.5)
-    plan_of(optimizer).step_as_set([gradient, strided[:, ::2]], ZERO)
+    optimizer.step([gradient, strided[:, ::2]], zero_grad=True)
     assert (p == 0.5).all()
     assert (gradient == 0).all()
     assert strided.sum() == 12  # what lies between is not the gradient's
@@ -132,16 +68,16 @@ def test_what_cannot_be_set_to_zero_is_refused(gradients, message):
     given = gradients(np.ones(3))
     before = bits(optimizer, [p, q])
     with pytest.raises(ValueError, match=message):
-        plan_of(optimizer).step_as_set(given, ZERO)
+        optimizer.step(given, zero_grad=True)
     np.testing.assert_equal(bits(optimizer, [p, q]), before)
     assert all((g == 1).all() for g in given)
 
 
 def test_gradients_that_overlap_in_part_are_not_set_to_zero():
     buffer = np.ones(5)
-    plan = plan_of(optim.Adam([np.ones(3), np.ones(3)]))
+    optimizer = optim.Adam([np.ones(3), np.ones(3)])
     with pytest.raises(ValueError, match="share memory, and cannot be set to zero"):
-        plan.step_as_set([buffer[:3], buffer[2:]], ZERO)
+        optimizer.step([buffer[:3], buffer[2:]], zero_grad=True)
     assert (buffer == 1).all()
 
 
@@ -154,7 +90,7 @@ def test_a_gradient_that_lies_in_what_is_written_is_not_set_to_zero(shared):
     before = bits(optimizer, [p])
     overlapping = array.reshape(3, 2).T  # another order of memory, so that the step would read a copy
     with pytest.raises(ValueError, match="its gradient shares memory with"):
-        plan_of(optimizer).step_as_set([overlapping], ZERO)
+        optimizer.step([overlapping], zero_grad=True)
     np.testing.assert_equal(bits(optimizer, [p]), before)
 
 

@@ -408,7 +408,7 @@ Plan::Extras extras_of(const py::tuple& options) {
   Plan::Extras extras;
   if (options.empty()) return extras;
   if (options.size() != 8) throw py::type_error("a step has eight options");
-  extras.unscale = options[0].cast<double>();
+  extras.unscale = 1 / options[0].cast<double>();
   extras.finds_norm = options[1].cast<bool>();
   extras.max_norm = options[2].cast<double>();
   extras.norm_type = options[3].cast<double>();

@@ -50,7 +50,11 @@ class Binding:
 
 class Plan:
     def __init__(
-        self, owner: str, parameters: Sequence[tuple[Pinned, int, np.ndarray[Any, Any]]], made: np.ndarray[Any, Any], skipped: np.ndarray[Any, Any],
+        self,
+        owner: str,
+        parameters: Sequence[tuple[Pinned, int, np.ndarray[Any, Any]]],
+        made: np.ndarray[Any, Any],
+        skipped: np.ndarray[Any, Any],
     ) -> None: ...
     def set_group(self, group: int, binding: Binding, checked: dict[str, Any]) -> None: ...
     def bind(

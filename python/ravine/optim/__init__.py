@@ -2,6 +2,7 @@
 
 from ravine._sparse import SparseGrad
 from ravine.optim import lr_scheduler, swa_utils
+from ravine.optim._step_options import LastStep
 from ravine.optim.accumulator import Accumulator
 from ravine.optim.adabelief import AdaBelief
 from ravine.optim.adadelta import Adadelta
@@ -53,6 +54,7 @@ __all__ = [
     "Adan",
     "GradScaler",
     "Handoff",
+    "LastStep",
     "Lion",
     "Muon",
     "NAdam",

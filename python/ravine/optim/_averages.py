@@ -29,7 +29,7 @@ class Averages:
     """
 
     def __init__(self, owner: str, decay: float | None, warmup: bool = False, every: int = 1) -> None:
-        self._owner = owner
+        self.owner = owner
         self.decay, self.warmup, self.every = decay, warmup, every
         self.arrays: list[Array] = []
         self.steps: Array = np.zeros((), np.int64)  # the compiled part advances it
@@ -50,7 +50,7 @@ class Averages:
         """Let a plan of these parameters renew them."""
         self.cover(records)
         pinned = [
-            _core.Pinned(array, self._owner, f"the average of {record.label}")
+            _core.Pinned(array, self.owner, f"the average of {record.label}")
             for array, record in zip(self.arrays, records, strict=True)
         ]
         plan.set_averages(pinned, self.decay, self.warmup, self.every, self.steps)

@@ -139,7 +139,7 @@ class RuleOptimizer(GroupedOptimizer):
     @property
     def has_stepped(self) -> bool:
         """Whether `step` has been called, or a state loaded; schedules warn where it has not."""
-        return self._made > 0 or any(record.step > 0 for record in self._records)
+        return bool(self._made + self._steps_skipped > 0 or any(record.step > 0 for record in self._records))
 
     @property
     def _made(self) -> int:

@@ -17,14 +17,21 @@ _SMALLEST, _GREATEST = float(np.finfo(np.float32).tiny), float(1 / np.finfo(np.f
 class StepOptions(NamedTuple):
     """The options of a step as the compiled part takes them, in its order."""
 
-    unscale: float = 1.0
+    grad_scale: float = 1.0
     finds_norm: bool = False
     max_norm: float = math.inf
     norm_type: float = 2.0
     total_norm: float | None = None
     max_value: float = math.inf
-    skips_nonfinite: bool = False
-    zero: bool = False
+    skip_nonfinite: bool = False
+    zero_grad: bool = False
+
+    def keywords(self) -> dict[str, Any]:
+        """Return them as `Optimizer.step` takes them."""
+        keywords = self._asdict()
+        if not keywords.pop("finds_norm"):
+            keywords["max_norm"] = None
+        return keywords
 
 
 class LastStep(NamedTuple):
@@ -49,7 +56,6 @@ class LastStep(NamedTuple):
 def read_options(
     owner: str,
     method: str = "step",
-    *,
     max_norm: Any = None,
     norm_type: Any = 2.0,
     max_value: Any = None,
@@ -67,14 +73,14 @@ def read_options(
         if max_norm is None and not skip_nonfinite:
             raise ValueError(f"{where}total_norm={total_norm!r} has no use without max_norm or skip_nonfinite.")
     return StepOptions(
-        1.0 if grad_scale is None else 1.0 / checked_scale(f"{where}grad_scale", grad_scale),
+        1.0 if grad_scale is None else checked_scale(where + "grad_scale", grad_scale),
         max_norm is not None,
-        math.inf if max_norm is None else above_0(f"{where}max_norm", max_norm),
-        2.0 if type(norm_type) is float and norm_type == 2.0 else checked_norm_type(f"{where}norm_type", norm_type),
+        math.inf if max_norm is None else above_0(where + "max_norm", max_norm),
+        checked_norm_type(where + "norm_type", norm_type),
         total_norm,
-        math.inf if max_value is None else above_0(f"{where}max_value", max_value),
-        flag(f"{where}skip_nonfinite", skip_nonfinite),
-        flag(f"{where}zero_grad", zero_grad),
+        math.inf if max_value is None else above_0(where + "max_value", max_value),
+        skip_nonfinite is not False and flag(where + "skip_nonfinite", skip_nonfinite),
+        zero_grad is not False and flag(where + "zero_grad", zero_grad),
     )
 
 

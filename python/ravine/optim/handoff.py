@@ -139,7 +139,7 @@ class Handoff(Optimizer):
     @property
     def has_stepped(self) -> bool:
         """Whether `step` has been called."""
-        return self.steps > 0
+        return self.steps > 0 or self.last_step is not None
 
     @property
     def _progress(self) -> tuple[int, int]:
@@ -171,16 +171,13 @@ class Handoff(Optimizer):
     def _step(
         self, grads: Any = None, closure: Callable[[], Any] | None = None, options: StepOptions | None = None
     ) -> Any:
-        return self._step_asked_for(grads, closure)
-
-    def _step_asked_for(self, grads: Any = None, closure: Callable[[], Any] | None = None, **options: Any) -> Any:
         if self.at:
             self._hand_over_where_due()  # Ctrl-C may have come before
             if self._is_due(self.steps + 1):
                 self._check_stage("step", self.stage + 1)
         try:
             self._last_at_work = self.current
-            return self.current.step(grads, closure, **options)
+            return self.current.step(grads, closure, **({} if options is None else options.keywords()))
         finally:
             self._hand_over_where_due()
 

@@ -30,7 +30,7 @@ class _NotFiniteError(ArithmeticError):
 
 def _refuse_options(options: StepOptions) -> None:
     """Raise where a step is asked for what changes the gradients."""
-    plain = StepOptions(skips_nonfinite=options.skips_nonfinite, zero=options.zero)
+    plain = StepOptions(skip_nonfinite=options.skip_nonfinite, zero_grad=options.zero_grad)
     if options != plain:
         raise ValueError(
             "LBFGS.step: it compares gradients and losses of several places, so they must fit one another; only "
@@ -196,24 +196,24 @@ class LBFGS(GroupedOptimizer):
                     with np.errstate(**outside):
                         loss, value, gradient = self._evaluate(space, closure, keep)
                     losses.append(loss)
-                    if options.skips_nonfinite and len(losses) == 1:
+                    if options.skip_nonfinite and len(losses) == 1:
                         bad = space.nonfinite(gradient)
                         if bad or not math.isfinite(value):
                             raise _NotFiniteError(bad)
                     return loss, value, gradient
 
                 result, memory = iterate(space, evaluate, hyper, self._memory)
-                if options.skips_nonfinite:
+                if options.skip_nonfinite:
                     space.gather(space.x)
                     if space.nonfinite(space.x):
                         raise _NotFiniteError([])
-            zeroing = [record.zeroing(self._owner, False) for record in self._records] if options.zero else []
+            zeroing = [record.zeroing(self._owner, False) for record in self._records] if options.zero_grad else []
             self._memory = memory._replace(steps=self._memory.steps + 1, skipped=0, nonfinite=())
         except _NotFiniteError as found:
             space.put_back()
             self._memory = self._memory._replace(skipped=self._memory.skipped + 1, nonfinite=found.names)
             result = losses[0]
-            zeroing = [record.zeroing(self._owner, False) for record in self._records] if options.zero else []
+            zeroing = [record.zeroing(self._owner, False) for record in self._records] if options.zero_grad else []
         except BaseException:
             space.put_back()
             raise
@@ -254,7 +254,7 @@ class LBFGS(GroupedOptimizer):
     @property
     def has_stepped(self) -> bool:
         """Whether `step` has been called, or a state loaded; schedules warn where it has not."""
-        return self._memory.func_evals > 0
+        return self._memory.func_evals + self._memory.skipped > 0
 
     @property
     def _made(self) -> int:

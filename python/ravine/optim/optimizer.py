@@ -141,6 +141,19 @@ class Optimizer:
             RuntimeError: this optimizer is in the middle of a step (in another thread, or around a hook or closure).
                 Where another thread saves it, a step waits.
         """
+        options = None
+        if not (max_norm is max_value is grad_scale is total_norm is None) or skip_nonfinite or zero_grad:
+            options = read_options(
+                self._owner,
+                "step",
+                max_norm,
+                norm_type,
+                max_value,
+                grad_scale,
+                skip_nonfinite,
+                zero_grad,
+                total_norm,
+            )
         while True:
             try:
                 del self._idle[0]
@@ -149,24 +162,10 @@ class Optimizer:
                 continue
             # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
             try:
-                if max_norm is max_value is grad_scale is total_norm is None and not (skip_nonfinite or zero_grad):
-                    if not (self._pre_step or self._post_step):
-                        return self._step(grads, closure)
-                    if not self._is_wanted():
-                        return self._step_between_hooks(grads, closure)
-                elif not self._is_wanted():
-                    options = {
-                        "max_norm": max_norm,
-                        "norm_type": norm_type,
-                        "max_value": max_value,
-                        "grad_scale": grad_scale,
-                        "skip_nonfinite": skip_nonfinite,
-                        "zero_grad": zero_grad,
-                        "total_norm": total_norm,
-                    }
-                    if self._pre_step or self._post_step:
-                        return self._step_between_hooks(grads, closure, **options)
-                    return self._step_asked_for(grads, closure, **options)
+                if not (self._pre_step or self._post_step):
+                    return self._step(grads, closure, options)
+                if not self._is_wanted():
+                    return self._step_between_hooks(grads, closure, **({} if options is None else options.keywords()))
             finally:
                 self._idle[0] = None
             while self._is_wanted():  # or else a thread that does nothing but step would leave the others no gap
@@ -287,7 +286,6 @@ class Optimizer:
             hook(self, args, kwargs)
         return result
 
-    # What the keywords of a step ask for is read in here, after hooks may have changed them.
     def _step_asked_for(self, grads: Any = None, closure: Callable[[], Any] | None = None, **options: Any) -> Any:
         return self._step(grads, closure, read_options(self._owner, **options) if options else None)
 
@@ -317,7 +315,9 @@ class Optimizer:
         Args:
             param: its name, or its position among all.
             grad: its gradient; None leaves it as it is.
-            max_value, grad_scale, zero_grad: as in `step`. What depends on all gradients cannot be asked for.
+            max_value: cut each element off there, as in `step`. What depends on all gradients cannot be asked for.
+            grad_scale: what the loss was multiplied by, as in `step`.
+            zero_grad: set the gradient to zero, as in `step`.
 
         Raises:
             TypeError, ValueError: an argument cannot be used, or this optimizer's steps depend on sums over a group;
@@ -432,8 +432,10 @@ class Optimizer:
         for hook in self._pre_load.in_order():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
-        restore = self._checked_state(state_dict, problems)
         restore_averages = self._checked_averages(state_dict, problems)
+        if isinstance(state_dict, Mapping):
+            state_dict = {key: value for key, value in state_dict.items() if key != "averages"}
+        restore = self._checked_state(state_dict, problems)
 
         def take_over() -> None:
             restore()

@@ -90,8 +90,8 @@ class ScheduleFree(RuleOptimizer):
     def _averager(self, averages: Averages | None) -> Callable[[], None]:
         if averages is not None:
             raise ValueError(
-                f"{self._owner}: it keeps an average of its own, which eval() puts into the parameters; in training they "
-                "are no weights to average."
+                f"{self._owner}: it keeps an average of its own, which eval() puts into the parameters; in training "
+                "they are no weights to average."
             )
         return super()._averager(averages)
 

@@ -15,6 +15,7 @@ from ravine.nn.batchnorm import _BatchNorm
 from ravine.optim._averages import Averages
 from ravine.optim._parameters import Parameters, Record
 from ravine.optim.optimizer import Optimizer
+from ravine.reference.averages import average
 
 Array = np.ndarray[Any, Any]
 AverageFunction = Callable[[Array, Array, int], Any]
@@ -95,11 +96,11 @@ class AveragedModel:
         records = self._records if params is None else _records_of(params)
         if len(records) != len(self.arrays):
             raise ValueError(f"AveragedModel: got {len(records)} parameters; expected {len(self.arrays)}.")
-        for record, average in zip(records, self.arrays, strict=True):
+        for record, kept in zip(records, self.arrays, strict=True):
             record.pinned.check_unchanged()
-            if record.array.shape != average.shape or record.array.dtype != average.dtype:
+            if record.array.shape != kept.shape or record.array.dtype != kept.dtype:
                 raise ValueError(
-                    f"AveragedModel: {record.label} is {describe(record.array)}; its average is {describe(average)}."
+                    f"AveragedModel: {record.label} is {describe(record.array)}; its average is {describe(kept)}."
                 )
         if self._is_compiled:
             self._update_compiled(records)
@@ -121,18 +122,17 @@ class AveragedModel:
         if n == 0:
             results: Sequence[Any] = params
         elif self._avg_fn is not None:
-            pairs = zip(averages, params, strict=True)
-            results = [self._avg_fn(average, param, n) for average, param in pairs]
+            results = [self._avg_fn(kept, param, n) for kept, param in zip(averages, params, strict=True)]
         elif self._multi_avg_fn is not None:
-            results = [average.copy(order="K") for average in averages]
+            results = [kept.copy(order="K") for kept in averages]
             self._multi_avg_fn(results, params, n)
-        for i, (average, result) in enumerate(zip(averages, results, strict=True)):
+        for i, (kept, result) in enumerate(zip(averages, results, strict=True)):
             array = as_array(result)
-            if array is None or array.shape != average.shape or not np.can_cast(array.dtype, average.dtype, "same_kind"):
+            if array is None or array.shape != kept.shape or not np.can_cast(array, kept.dtype, "same_kind"):
                 came = describe(result if array is None else array)
-                raise ValueError(f"AveragedModel: avg_fn made of averages[{i}] {came}; expected {describe(average)}.")
-        for average, result in zip(averages, results, strict=True):
-            average[...] = result
+                raise ValueError(f"AveragedModel: avg_fn made {came} of averages[{i}]; expected {describe(kept)}.")
+        for kept, result in zip(averages, results, strict=True):
+            kept[...] = result
         self._averages.steps[...] = n + 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class AveragedModel:
 def _records_of(params: Iterable[Any] | Optimizer) -> Sequence[Record]:
     if isinstance(params, Optimizer):
         return params._records
-    return Parameters("AveragedModel", "").read(params, 0, lambda array, where: None)
+    return Parameters("AveragedModel", "").read(params, 0, lambda *_: None)
 
 
 class _Moving:
@@ -161,16 +161,19 @@ class _Moving:
         self.decay = decay
 
     def __call__(self, averages: list[Array], params: list[Array], n: int) -> None:
-        for average, param in zip(averages, params, strict=True):
-            average += average.dtype.type(1 - self.decay) * (param - average)
+        _move(averages, params, 1 - self.decay)
 
 
 class _Mean:
     """The mean of all that has been, as a function of arrays."""
 
     def __call__(self, averages: list[Array], params: list[Array], n: int) -> None:
-        for average, param in zip(averages, params, strict=True):
-            average += average.dtype.type(1 / (n + 1)) * (param - average)
+        _move(averages, params, 1 / (n + 1))
+
+
+def _move(averages: list[Array], params: list[Array], share: float) -> None:
+    for a, param in zip(averages, params, strict=True):
+        a[...] = average(a, param, share)
 
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverageFunction:
@@ -186,12 +189,12 @@ def get_swa_multi_avg_fn() -> MultiAverageFunction:
 def get_ema_avg_fn(decay: float = 0.999) -> AverageFunction:
     """Return the `avg_fn` of a moving average: decay a + (1 - decay) p."""
     kept = decay_rate("get_ema_avg_fn: decay", decay)
-    return lambda average, param, n: kept * average + (1 - kept) * param
+    return lambda a, param, _: kept * a + (1 - kept) * param
 
 
 def get_swa_avg_fn() -> AverageFunction:
     """Return the `avg_fn` of the mean of all that has been: a + (p - a) / (n + 1)."""
-    return lambda average, param, n: average + (param - average) / (n + 1)
+    return lambda a, param, n: a + (param - a) / (n + 1)
 
 
 def update_bn(loader: Iterable[Any], forward: Callable[[Any], Any], layers: Iterable[_BatchNorm]) -> None:

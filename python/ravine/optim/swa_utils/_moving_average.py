@@ -175,5 +175,7 @@ class ExponentialMovingAverage:
         for record in records:
             record.pinned.check_unchanged()
             if not record.array.flags.writeable:
-                raise ValueError(f"ExponentialMovingAverage: {record.label} is read-only. Set arr.flags.writeable = True.")
+                raise ValueError(
+                    f"{self._averages.owner}: {record.label} is read-only. Set arr.flags.writeable = True."
+                )
         return [record.array for record in records]
