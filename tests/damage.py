@@ -113,7 +113,9 @@ def of_array(array: np.ndarray[Any, Any]) -> Iterator[Any]:
         array.tobytes(),
     )
     yield np.repeat(array, 2, axis=-1)[..., ::2]
-    yield np.full_like(array, np.nan)
+    with np.errstate(all="ignore"):  # of integers
+        filled = np.full_like(array, np.nan)
+    yield filled
 
 
 def nodes(state: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

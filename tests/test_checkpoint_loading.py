@@ -412,7 +412,7 @@ def test_mismatches(saved, given, message, path):
         (
             {"optimizer": 3},
             TypeError,
-            r"optimizer is a int; expected an optimizer of ravine\.optim, a list of such",
+            r"optimizer is a int; expected an optimizer of ravine\.optim, a GradScaler or an Accumulator, a list",
         ),
         ({"optimizer": [optim.Adam([np.ones(1)]), None]}, TypeError, r"optimizer\[1\] is a NoneType; expected an opt"),
         ({"scheduler": {"a": 3}}, TypeError, r"scheduler\['a'\] is a int; expected a schedule"),

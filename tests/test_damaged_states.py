@@ -78,6 +78,26 @@ def optimizers_of_their_own() -> Iterator[Subject]:
     )
 
 
+def drivers() -> Iterator[Subject]:
+    def optimizer():
+        return optim.SGD([np.ones(3), np.ones((4, 2))], lr=0.1)
+
+    rows = optim.SparseGrad(np.array([3, 1]), np.ones((2, 2)), (4, 2))
+    yield Subject(
+        "Accumulator",
+        lambda: optim.Accumulator(optimizer(), every=4),
+        lambda acc: acc.flush() if acc.pending == acc.every else acc.step([np.ones(3), rows]),
+    )
+
+    scaled = optimizer()
+
+    def iterate(scaler):
+        scaler.step(scaled, [np.ones(3), None])
+        scaler.update()
+
+    yield Subject("GradScaler", lambda: optim.GradScaler(growth_interval=2), iterate)
+
+
 def loss_and_gradient(optimizer):
     x, curvatures = optimizer.param_groups[0]["params"][0].data, np.arange(1, 5)
     with np.errstate(all="ignore"):
@@ -125,7 +145,7 @@ def layers() -> Iterator[Subject]:
         yield Subject(kind.__name__, lambda kind=kind: kind(seed=3), lambda layer: layer(np.ones(1000)))
 
 
-SUBJECTS = [*optimizers(), *optimizers_of_their_own(), *schedules(), *layers()]
+SUBJECTS = [*optimizers(), *optimizers_of_their_own(), *drivers(), *schedules(), *layers()]
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)

@@ -18,6 +18,7 @@ from ravine.checkpoint._flatten import unflatten
 from ravine.checkpoint._params import param_changes
 from ravine.checkpoint._parts import KINDS, changes, objects_of
 from ravine.checkpoint._reading import Contents
+from ravine.optim._drivers import Driver
 from ravine.optim.optimizer import Optimizer
 
 _WHERE = "checkpoint.load"
@@ -105,7 +106,7 @@ def load(
     return checkpoint
 
 
-def _alone(optimizers: Sequence[Optimizer], act: Act) -> None:
+def _alone(optimizers: Sequence[Optimizer | Driver], act: Act) -> None:
     """Do something while no optimizer is in the middle of a step: `Optimizer._held` for any number of them."""
     held: list[dict[int, None]] = []
     try:

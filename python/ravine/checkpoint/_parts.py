@@ -13,6 +13,7 @@ from ravine.checkpoint._changes import Change
 from ravine.checkpoint._flatten import flatten
 from ravine.checkpoint._generators import GENERATORS
 from ravine.nn.layer import Layer
+from ravine.optim._drivers import Driver
 from ravine.optim.lr_scheduler import HyperparameterScheduler, LRScheduler
 from ravine.optim.optimizer import Optimizer
 
@@ -52,8 +53,10 @@ def _change_of(value: Any, state: Any, problems: list[str]) -> Change:
     return Change(value._loader(state, problems), lambda: value._loader(value.state_dict(), []))
 
 
-def _optimizer_change(optimizer: Optimizer, state: Any, problems: list[str]) -> Change:
+def _optimizer_change(optimizer: Optimizer | Driver, state: Any, problems: list[str]) -> Change:
     take_over = optimizer._loader(state, problems)
+    if isinstance(optimizer, Driver):
+        return Change(take_over, lambda: optimizer._loader(optimizer._saved(), []))
 
     def load() -> None:
         take_over()
@@ -65,7 +68,13 @@ def _optimizer_change(optimizer: Optimizer, state: Any, problems: list[str]) -> 
 
 KINDS = {
     "layers": Kind("a layer of ravine.nn", (Layer,), _class_name, _state_dict, _change_of),
-    "optimizer": Kind("an optimizer of ravine.optim", (Optimizer,), _class_name, _state_dict, _optimizer_change),
+    "optimizer": Kind(
+        "an optimizer of ravine.optim, a GradScaler or an Accumulator",
+        (Optimizer, Driver),
+        _class_name,
+        _state_dict,
+        _optimizer_change,
+    ),
     "scheduler": Kind(
         "a schedule of ravine.optim.lr_scheduler",
         (LRScheduler, HyperparameterScheduler),

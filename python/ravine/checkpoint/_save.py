@@ -73,7 +73,7 @@ def save(
 
     Args:
         path: of the file.
-        optimizer: one, a list of them, or a dict of them by name.
+        optimizer: one, a list of them, or a dict of them by name; a `GradScaler` and an `Accumulator` go in beside it.
         scheduler: a schedule, or several, likewise.
         params: parameters in the forms that an optimizer takes them.
         layers: of `ravine.nn`: one, a list, or a dict by name. What their `state_dict` has is saved: of batch norm

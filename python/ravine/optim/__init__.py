@@ -3,6 +3,7 @@
 from ravine._sparse import SparseGrad
 from ravine.optim import lr_scheduler, swa_utils
 from ravine.optim._step_options import LastStep
+from ravine.optim.accumulator import Accumulator
 from ravine.optim.adabelief import AdaBelief
 from ravine.optim.adadelta import Adadelta
 from ravine.optim.adafactor import Adafactor
@@ -13,6 +14,7 @@ from ravine.optim.adan import Adan
 from ravine.optim.ademamix import AdEMAMix
 from ravine.optim.adopt import ADOPT
 from ravine.optim.asgd import ASGD
+from ravine.optim.grad_scaler import GradScaler
 from ravine.optim.groups import groups
 from ravine.optim.handoff import Handoff
 from ravine.optim.lamb import LAMB
@@ -40,6 +42,7 @@ __all__ = [
     "LBFGS",
     "SGD",
     "SWATS",
+    "Accumulator",
     "AdEMAMix",
     "AdaBelief",
     "Adadelta",
@@ -50,6 +53,7 @@ __all__ = [
     "AdamWScheduleFree",
     "Adamax",
     "Adan",
+    "GradScaler",
     "Handoff",
     "LastStep",
     "Lion",

@@ -142,6 +142,11 @@ class Handoff(Optimizer):
         return self.steps > 0 or self.last_step is not None
 
     @property
+    def _progress(self) -> tuple[int, int]:
+        made, skipped = zip(*(optimizer._progress for optimizer in self.optimizers), strict=True)
+        return sum(made), sum(skipped)
+
+    @property
     def has_just_switched(self) -> bool:
         """Whether there has been a hand-over since the last step."""
         return self.steps > 0 and self._stage_steps == 0

@@ -349,6 +349,12 @@ class Optimizer:
         """How many steps this object has made; one more as soon as a step cannot be taken back."""
         raise NotImplementedError
 
+    @property
+    def _progress(self) -> tuple[int, int]:
+        """How many steps have been made, and how many skipped since; another one after each step."""
+        last = self.last_step
+        return self._made, 0 if last is None else last.skipped
+
     # --- frozen parameters
 
     def freeze(self, *patterns: str) -> list[str]:
