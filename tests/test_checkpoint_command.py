@@ -103,13 +103,18 @@ def of_training(path):
         ["--optimizer", "adam-then-sgd"],
         ["--optimizer", "lbfgs"],
         ["--no-batch-norm", "--batch-size", "100", "--seed", "3"],
+        ["--clip-norm", "1", "--ema", "0.99"],
+        ["--clip-norm", "1", "--ema", "0.9", "--optimizer", "muon"],
+        ["--clip-norm", "1", "--ema", "0.9", "--optimizer", "adam-then-sgd"],
     ],
     ids=lambda arguments: " ".join(arguments) or "defaults",
 )
 def test_resuming_is_as_if_it_had_never_stopped(arguments, demo, path, capsys):
     straight = path.with_name("straight.ckpt")
     assert demo(*arguments, "--epochs", 4, "--checkpoint", straight) == 0
-    expected = re.search(r"^held-out accuracy .*$", capsys.readouterr().out, re.MULTILINE)[0]
+    reported = r"^held-out accuracy .*$(?:\n^(?:averaged|gradients) .*$)*"
+    expected = re.search(reported, capsys.readouterr().out, re.MULTILINE)[0]
+    assert expected.count("\n") == arguments.count("--clip-norm") + arguments.count("--ema")
     assert demo(*arguments, "--epochs", 1, "--checkpoint", path, "--resume") == 0  # there is none yet
     assert demo(*arguments, "--epochs", 3, "--checkpoint", path, "--resume") == 0
     assert f"{path}, gone on with after 1 epoch\n" in capsys.readouterr().out
@@ -128,6 +133,8 @@ def test_a_checkpoint_of_other_settings_is_refused(demo, path, capsys):
     assert demo("--epochs", 2, "--checkpoint", path, "--resume", "--lr", "0.1", "--model", "cnn", "--seed", 1) == 1
     message = capsys.readouterr().err
     assert "is of a training with model mlp (now cnn), lr 0.004 (now 0.1), seed 0 (now 1)." in message
+    assert demo("--epochs", 2, "--checkpoint", path, "--resume", "--clip-norm", 1, "--ema", 0.9) == 1
+    assert "is of a training with clip_norm None (now 1.0), ema None (now 0.9)." in capsys.readouterr().err
     assert path.read_bytes() == before
     assert demo("--epochs", 1, "--checkpoint", path, "--lr", "0.1") == 0  # without --resume it begins anew
     assert checkpoint.load(path).extra["settings"]["lr"] == 0.1

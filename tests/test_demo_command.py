@@ -11,6 +11,7 @@ import pytest
 from demo_helpers import demo, png_size
 from ravine import _figures
 from ravine.demo import pictures, training
+from ravine.demo.networks import Design
 from ravine.demo.training import OPTIMIZERS
 
 ACCURACY = re.compile(r"^held-out accuracy +([\d.]+)%", re.MULTILINE)
@@ -116,6 +117,47 @@ def test_batch_norm_and_dropout_are_chosen(arguments, network, time, no_picture,
     printed = capsys.readouterr().out
     assert f"{network}, adam, lr" in printed
     assert re.search(r"of it in step\(\)" + (f", {time}$" if time else "$"), printed, re.MULTILINE)
+
+
+def test_clipping_and_averaging_are_reported(tmp_path, capsys):
+    output = tmp_path / "digits.png"
+    assert demo("--clip-norm", 1, "--ema", 0.99, "--epochs", 4, "--output", output) == 0
+    printed = capsys.readouterr().out
+    assert float(ACCURACY.search(printed)[1]) > 96
+    right, held_out = re.search(r"^averaged weights +[\d.]+% \((\d+) of (\d+)\)$", printed, re.MULTILINE).groups()
+    assert int(right) > 0.96 * int(held_out) == 0.96 * 360
+    clipped = re.search(r"^gradients clipped  in (\d+) of (\d+) steps, to a norm of 1$", printed, re.MULTILINE)
+    assert 0 < int(clipped[1]) < int(clipped[2]) == 4 * (1437 // 32)
+    plain = tmp_path / "plain.png"
+    assert demo("--epochs", 1, "--output", plain) == 0
+    printed = capsys.readouterr().out
+    assert "averaged" not in printed
+    assert "clipped" not in printed
+    assert all(large > small for large, small in zip(png_size(output), png_size(plain), strict=True))
+
+
+@pytest.mark.parametrize("norms", [[3.0, 0.5, 1.5, 0.7], [1e-6, 20.0, 0.0, 2.0], [0.5, 0.5, 0.5, 0.5]])
+def test_norms_and_clipped_steps_are_drawn(norms):
+    coefficients = [min(1, 1 / (norm + 1e-6)) for norm in norms]
+    run = training.Run("adam", 0.004, 32, Design("mlp", True, 0), clip_norm=1.0, ema=0.9)
+    run.train_loss, run.held_out_loss, run.ema_loss = [2.0, 1.0, 0.5], [2.0, 1.0, 0.7], [2.0, 1.5, 0.6]
+    run.train_accuracy, run.held_out_accuracy, run.ema_accuracy = [0.1, 0.8, 1.0], [0.1, 0.7, 0.9], [0.1, 0.6, 0.95]
+    run.norms, run.clip_coefficients, run.steps, run.lrs, run.seconds = norms, coefficients, 2, [1.0, 0.9], [1.0, 1.0]
+    figure = pictures.draw_run(run, np.zeros((3, 8, 8)), np.zeros(3), np.zeros(3))
+    figure.draw_without_rendering()
+    panels = {axes.get_title(loc="left"): axes for axes in figure.subfigs[0].axes}
+    assert list(panels) == ["Loss", "Accuracy", "Learning rate", "Gradient norm"]
+    limit, kept, clipped = panels["Gradient norm"].get_lines()
+    assert set(limit.get_ydata()) == {1.0}
+    steps = list(zip([0.5, 1.0, 1.5, 2.0], norms, strict=True))
+    assert list(zip(*clipped.get_data(), strict=True)) == [step for step in steps if step[1] > 1]
+    assert list(zip(*kept.get_data(), strict=True)) == [step for step in steps if step[1] < 1]
+    assert panels["Gradient norm"].get_xlim() == panels["Loss"].get_xlim()
+    heading = "90.0% of the held-out digits read correctly, 95.0% with averaged weights"
+    assert figure.subfigs[0].get_suptitle() == heading
+    for name, averaged in (("Loss", run.ema_loss), ("Accuracy", run.ema_accuracy)):
+        assert list(panels[name].get_lines()[2].get_ydata()) == averaged
+        assert panels[name].get_legend_handles_labels()[1] == ["train", "held out", "ema 0.9"]
 
 
 def test_importing_the_demo_is_cheap():

@@ -131,13 +131,99 @@ def test_schedule_free_optimizers_are_evaluated_at_the_average(monkeypatch):
         turn = getattr(ScheduleFree, name)
         monkeypatch.setattr(ScheduleFree, name, lambda self, name=name, turn=turn: (calls.append(name), turn(self)))
     monkeypatch.setattr(
-        training, "_evaluate", lambda network, data, run: (calls.append("?"), run.train_loss.append(0.0))
+        training, "_evaluate", lambda network, data, run, averages: (calls.append("?"), run.train_loss.append(0.0))
     )
     rng = np.random.default_rng(0)
     data = Data(*(rng.random((8, 64), np.float32), rng.integers(0, 2, 8)) * 2)
     design = Design("mlp", batch_norm=False, dropout=0)
     train(data, Run("sgd-schedule-free", 0.1, 3, design), epochs=2, seed=0, on_epoch=lambda run: None)
     assert calls == ["?", "train", "eval", "?", "train", "eval", "?"]
+
+
+@pytest.fixture
+def after_each_step(monkeypatch):
+    """Return a list of what to call after each step, with the network and the record."""
+    watchers = []
+
+    def step(network, run, optimizers, evaluation):
+        original(network, run, optimizers, evaluation)
+        for watch in watchers:
+            watch(network, run)
+
+    original = training._step
+    monkeypatch.setattr(training, "_step", step)
+    return watchers
+
+
+@pytest.mark.parametrize("name", ["adam", "muon", "adam-then-sgd"])
+def test_averaged_weights_are_evaluated_beside_the_others(name, after_each_step):
+    data = digits.load(0)
+    lr = OPTIMIZERS[name].lr
+    plain = Run(name, lr, 100, FULL)
+    train(data, plain, epochs=2, seed=0, on_epoch=lambda run: None)
+
+    average = None
+    seen = 0
+
+    def watch(network, run):
+        nonlocal average, seen
+        params = [p.data.astype(np.float64) for p in network.parameters()]
+        share = 1 - min(0.9, (1 + seen) / (10 + seen)) if seen else 1.0
+        average = [a + share * (p - a) for a, p in zip(average or params, params, strict=True)]
+        seen += 1
+
+    after_each_step.append(watch)
+    run = Run(name, lr, 100, FULL, ema=0.9)
+    network = train(data, run, epochs=2, seed=0, on_epoch=lambda run: None)
+    assert (run.train_loss, run.held_out_loss) == (plain.train_loss, plain.held_out_loss)
+
+    for p, a in zip(network.parameters(), average, strict=True):
+        p.data[...] = a
+    norms = [layer for layer in network.layers if isinstance(layer, nn.BatchNorm1d)]
+    optim.swa_utils.update_bn([data.X], network, norms)
+    logits = network(data.X_held_out)
+    assert run.ema_loss[-1] == pytest.approx(training.softmax_cross_entropy(logits, data.y_held_out)[0], rel=1e-4)
+    assert run.ema_accuracy[-1] == pytest.approx(training.accuracy(logits, data.y_held_out), abs=0.003)
+    assert len(run.ema_loss) == len(run.ema_accuracy) == 3
+    assert run.ema_loss[-1] != run.held_out_loss[-1]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "muon"])
+def test_norms_and_clipped_steps_are_written_down(name, after_each_step):
+    expected = []
+
+    def watch(network, run):
+        gradients = np.concatenate([p.grad.ravel() for p in network.parameters()])
+        expected.append(np.linalg.norm(gradients.astype(np.float64)))
+        if name == "sgd":
+            moved = np.concatenate([p.data.ravel() for p in network.parameters()]) - before[-1]
+            np.testing.assert_allclose(
+                np.linalg.norm(moved), 0.2 * min(run.clip_norm, expected[-1]), rtol=1e-3, err_msg=str(len(expected))
+            )
+        before.append(np.concatenate([p.data.ravel() for p in network.parameters()]))
+
+    after_each_step.append(watch)
+    before = [np.concatenate([p.data.ravel() for p in FULL.build(np.random.default_rng(0).spawn(2)[0]).parameters()])]
+    run = Run(name, OPTIMIZERS[name].lr, 100, FULL, clip_norm=1.5)
+    train(digits.load(0), run, epochs=1, seed=0, on_epoch=lambda run: None)
+    np.testing.assert_allclose(run.norms, expected, rtol=1e-5)
+    np.testing.assert_allclose(run.clip_coefficients, np.minimum(1, 1.5 / (np.array(expected) + 1e-6)), rtol=1e-5)
+    assert run.clipped == [norm > 1.5 for norm in expected]
+    assert len(run.norms) == run.steps == 14
+    assert 0 < sum(run.clipped) < 14
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_clips_and_averages_or_says_why_not(name):
+    data = Data(*[array[:64] for array in digits.load(0)])
+    clips = training.refusal(name, lambda each: each.step(lambda: 0.0, max_norm=1.0)) is None
+    averages = training.refusal(name, optim.swa_utils.ExponentialMovingAverage) is None
+    assert clips == (name != "lbfgs")
+    assert averages == (clips and not name.endswith("schedule-free"))
+    run = Run(name, 1e-3, 16, PLAIN, 0.1 if clips else None, 0.9 if averages else None)
+    train(data, run, epochs=1, seed=0, on_epoch=lambda run: None)
+    assert len(run.norms) == (4 if clips else 0)
+    assert len(run.ema_loss) == (2 if averages else 0)
 
 
 def test_default_lr_grows_with_the_batch():

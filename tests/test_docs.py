@@ -19,6 +19,14 @@ ROOT = Path(__file__).parents[1]
 MODULES = [name for _, name, _ in pkgutil.walk_packages(ravine.__path__, "ravine.")]
 
 
+def run(path):
+    """Return the module of a file."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_readme_runs(capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 4
@@ -74,6 +82,31 @@ def test_the_page_on_checkpoints_runs(tmp_path, monkeypatch):
     assert made == {"run.ckpt", "run.000001.ckpt", "middle.ckpt", "state.npz"}
 
 
+def test_the_page_on_a_training_step_runs(capsys):
+    page = (ROOT / "docs/training-step.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 7
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "training-step.md", "exec"), names)
+    said = re.findall(r"^print\(.*\)  # (.*)$", "".join(blocks), re.MULTILINE)
+    assert len(said) == 8
+    for name in ravine.optim.swa_utils.__all__:
+        assert re.search(rf"`(swa_utils\.)?{name}\b", page), name
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_the_page_on_a_training_step_counts_the_bytes_of_its_picture():
+    pictures = run(ROOT / "docs/pictures.py")
+    rows = re.findall(r"^\|[^|]+\| (\d+) \| (\d+) \|$", (ROOT / "docs/training-step.md").read_text(), re.MULTILINE)
+    (*one_by_one, total), (*in_one_step, total_in_one_step) = (
+        [int(n) for n in column] for column in zip(*rows, strict=True)
+    )
+    assert one_by_one == [pictures.bytes_of(touched) for touched in pictures.ONE_BY_ONE.values()]
+    assert sum(in_one_step) == sum(pictures.bytes_of(touched) for touched in pictures.IN_ONE_STEP.values())
+    assert (total, total_in_one_step) == (sum(one_by_one), sum(in_one_step)) == (64, 44)
+
+
 def test_the_page_on_optimizers_has_a_row_for_each():
     """The entries below the table are checked in tests/test_cases.py."""
     page = (ROOT / "docs/optimizers.md").read_text()
@@ -86,7 +119,7 @@ def test_the_page_on_optimizers_has_a_row_for_each():
 def test_the_page_on_schedules_has_all_and_their_pictures():
     page = (ROOT / "docs/schedulers.md").read_text()
     sections = re.findall(r"^### (\w+)$", page, re.MULTILINE)
-    public = {*ravine.optim.lr_scheduler.__all__, *ravine.optim.swa_utils.__all__} - {"LRScheduler"}
+    public = {*ravine.optim.lr_scheduler.__all__, "SWALR"} - {"LRScheduler"}
     assert set(sections) == public
     shown = re.findall(r"^!\[(\w+)\]\((.*)\)$", page, re.MULTILINE)
     assert [name for name, _ in shown] == [name for name in sections if name != "HyperparameterScheduler"]
@@ -116,10 +149,7 @@ def test_docstrings(name):
 def test_examples(path, capsys):
     if "torch" in path.stem:
         pytest.importorskip("torch")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    result = module.main()
+    result = run(path).main()
     if isinstance(result, dict):
         assert result["Adam"] < result["SGD with momentum"] < result["SGD"]
     else:

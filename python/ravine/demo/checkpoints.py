@@ -72,7 +72,7 @@ class Training(NamedTuple):
 
     def _settings(self) -> dict[str, Any]:
         run = self.run
-        names = ("optimizer", "lr", "batch_size")
+        names = ("optimizer", "lr", "batch_size", "clip_norm", "ema")
         return {**run.design._asdict(), **{name: getattr(run, name) for name in names}, "seed": self.seed}
 
     def _record(self) -> dict[str, Any]:

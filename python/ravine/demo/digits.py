@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ravine import _figures
+from ravine import _figures, optim
 from ravine._extras import require
 from ravine.demo import pictures
 from ravine.demo.networks import MODELS, SIDE, Design
 from ravine.demo.pictures import Column
-from ravine.demo.training import BATCH_SIZE, FAMILIES, OPTIMIZERS, Data, DivergedError, Run, default_lr, train
+from ravine.demo.training import BATCH_SIZE, FAMILIES, OPTIMIZERS, Data, DivergedError, Run, default_lr, refusal, train
+from ravine.optim.swa_utils import ExponentialMovingAverage
 
 EPOCHS = 20
 HELD_OUT = 0.2
@@ -55,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--dropout",
-        type=_probability,
+        type=_below_1,
         metavar="P",
         help=f"the probability of a hidden feature to be dropped in training, 0 for no dropout (default: {DROPOUT:g})",
     )
@@ -66,15 +67,26 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)} (default: adam)",
     )
-    parser.add_argument(
-        "--lr", type=_learning_rate, help="learning rate (default: one that suits optimizer and batch size)"
-    )
+    parser.add_argument("--lr", type=_above_0, help="learning rate (default: one that suits optimizer and batch size)")
     parser.add_argument(
         "--batch-size",
         type=_batch_size,
         metavar="all|N|1",
         help=f"images a step: all (batch descent), N (mini-batch), 1 (stochastic) (default: {BATCH_SIZE}, but all for "
         "lbfgs)",
+    )
+    parser.add_argument(
+        "--clip-norm",
+        type=_above_0,
+        metavar="NORM",
+        help="scale the gradients of a step down where their norm, all together, is greater (default: never)",
+    )
+    parser.add_argument(
+        "--ema",
+        type=_below_1,
+        metavar="DECAY",
+        help="average the weights, so much of the average staying at each step (less of it at the beginning), and "
+        "evaluate the average too (default: no average)",
     )
     parser.add_argument(
         "--epochs", type=_epochs, default=EPOCHS, help="times through the images (default: %(default)s)"
@@ -120,7 +132,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds < 0.1 else f"{seconds * 1e3:.0f} ms"
 
 
-def _learning_rate(text: str) -> float:
+def _above_0(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -130,7 +142,7 @@ def _learning_rate(text: str) -> float:
     return value
 
 
-def _probability(text: str) -> float:
+def _below_1(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -176,11 +188,15 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
             parser.error(f"argument --checkpoint: {str(arguments.checkpoint)!r}; {problem}")
         if comparison:
             parser.error(f"argument --checkpoint: not allowed with --{comparison}, which has many trainings")
-    for name in ("optimizer", "lr", "batch_size", "batch_norm", "dropout"):
+    for name in ("optimizer", "lr", "batch_size", "batch_norm", "dropout", "clip_norm", "ema"):
         if comparison and getattr(arguments, name) is not None:
-            parser.error(f"argument --{name.replace('_', '-')}: not allowed with --{comparison}, which chooses its own")
+            parser.error(
+                f"argument --{name.replace('_', '-')}: not allowed with --{comparison}, which chooses its own settings"
+            )
     if arguments.batch_norm and arguments.batch_size == 1:
         parser.error("argument --batch-norm: not allowed with --batch-size 1: a batch needs 2 images for a variance")
+    optimizer = arguments.optimizer or "adam"
+    _check_optimizer(parser, arguments, optimizer)
     for module in ("sklearn.datasets", "threadpoolctl", "matplotlib.figure", "tqdm"):
         require(module, "demo")  # before the work rather than after it
 
@@ -192,7 +208,6 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         elif arguments.compare_norm:
             _compare_norm(data, arguments.model, arguments.epochs, arguments.seed, output)
         else:
-            optimizer = arguments.optimizer or "adam"
             batch_size = OPTIMIZERS[optimizer].batch_size if arguments.batch_size is None else arguments.batch_size
             design = Design(
                 arguments.model,
@@ -200,7 +215,20 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
                 DROPOUT if arguments.dropout is None else arguments.dropout,
             )
             run = _new_run(data, optimizer, None if batch_size == "all" else batch_size, design, arguments.lr)
+            run.clip_norm, run.ema = arguments.clip_norm, arguments.ema
             _learn(data, run, arguments, output)
+
+
+def _check_optimizer(parser: argparse.ArgumentParser, arguments: argparse.Namespace, optimizer: str) -> None:
+    """End with an error where an optimizer refuses what is asked of it."""
+    asked: tuple[tuple[str, float | None, Callable[[optim.Optimizer], object]], ...] = (
+        ("clip-norm", arguments.clip_norm, lambda each: each.step(lambda: 0.0, max_norm=arguments.clip_norm)),
+        ("ema", arguments.ema, lambda each: ExponentialMovingAverage(each, arguments.ema)),
+    )
+    for option, value, ask in asked:
+        problem = refusal(optimizer, ask) if value is not None else None
+        if problem:
+            parser.error(f"argument --{option}: not allowed with --optimizer {optimizer}. {problem}")
 
 
 def load(seed: int) -> Data:
@@ -230,6 +258,11 @@ def _learn(data: Data, run: Run, arguments: argparse.Namespace, output: Path) ->
         additions = run.design.additions.replace("batch norm", "batch norm (with its ReLU)")
         shares += f", {run.layer_share:.0%} in {additions}"
     print(f"held-out accuracy  {run.held_out_accuracy[-1]:.2%} ({right} of {len(predicted)})")
+    if run.ema_accuracy:
+        right = round(run.ema_accuracy[-1] * len(predicted))
+        print(f"averaged weights   {run.ema_accuracy[-1]:.2%} ({right} of {len(predicted)})")
+    if run.norms:
+        print(f"gradients clipped  in {sum(run.clipped)} of {len(run.norms)} steps, to a norm of {run.clip_norm:g}")
     print(f"training time      {sum(run.seconds):.2f} s, {shares}")
     if checkpoint:
         resumed = f", gone on with after {pictures.count(run.resumed_after, 'epoch')}" if run.resumed_after else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ravine._extras import require
 from ravine._figures import (
     BLACK,
     BLUE,
@@ -58,32 +59,69 @@ def draw_run(run: Run, images: Array, labels: Array, predicted: Array) -> Figure
         predicted: what the network takes them for.
     """
     with style():
-        figure = new_figure(12, 6)
-        parts: Any = figure.subfigures(2, 1, height_ratios=(3.3, 1), hspace=0.03)
+        width = 12 if run.ema is None else 14.5
+        height = 6.0 if run.clip_norm is None else 7.5
+        figure = new_figure(width, height)
+        parts: Any = figure.subfigures(2, 1, height_ratios=(height - 1.4, 1.4), hspace=0.03)
         curves, strip = parts
-        curves.suptitle(f"{run.held_out_accuracy[-1]:.1%} of the held-out digits read correctly", **HEADING)
+        heading = f"{run.held_out_accuracy[-1]:.1%} of the held-out digits read correctly"
+        if run.ema_accuracy:
+            heading += f", {run.ema_accuracy[-1]:.1%} with averaged weights"
+        curves.suptitle(heading, **HEADING)
         about = (
             f"{run.design}, {run.optimizer}, {run.batches}, {count(run.epochs, 'epoch')} in {sum(run.seconds):.2g} s"
         )
         curves.text(0.992, 0.98, about, ha="right", va="top", color=MUTED)
-        loss, accuracy, lr = curves.subplots(1, 3)
-        for axes, train, held_out in (
-            (loss, run.train_loss, run.held_out_loss),
-            (accuracy, run.train_accuracy, run.held_out_accuracy),
+        if run.clip_norm is None:
+            loss, accuracy, lr = curves.subplots(1, 3)
+        else:
+            panels = curves.subplot_mosaic(
+                [["loss", "accuracy", "lr"], ["norm", "accuracy", "lr"]], height_ratios=(2, 1)
+            )
+            loss, accuracy, lr = panels["loss"], panels["accuracy"], panels["lr"]
+            panels["norm"].sharex(loss)
+            _draw_norms(panels["norm"], run, run.clip_norm)
+        for axes, train, held_out, averaged in (
+            (loss, run.train_loss, run.held_out_loss, run.ema_loss),
+            (accuracy, run.train_accuracy, run.held_out_accuracy, run.ema_accuracy),
         ):
             _plot(axes, range(run.epochs + 1), train, color=BLUE, label="train")
             _plot(axes, range(run.epochs + 1), held_out, color=ORANGE, linestyle=DASHES[1], label="held out")
-            # Beside the title, where no curve goes.
-            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2, columnspacing=1.2)
+            if averaged:
+                _plot(axes, range(run.epochs + 1), averaged, color=GREEN, linestyle=DASHES[2], label=f"ema {run.ema:g}")
+            _put_legend_beside_title(axes)
         _label_loss(loss, "Loss")
         _label_epochs(loss)
-        _label_accuracy(accuracy, "Accuracy", [run.train_accuracy, run.held_out_accuracy])
+        accuracies = [run.train_accuracy, run.held_out_accuracy, run.ema_accuracy]
+        _label_accuracy(accuracy, "Accuracy", [curve for curve in accuracies if curve])
         _label_epochs(accuracy)
         lr.stairs(run.lrs, range(run.epochs + 1), baseline=None, color=GREEN, linewidth=STYLE["lines.linewidth"])
         lr.set(title="Learning rate", ylabel="lr", ylim=(0, 1.08 * max(run.lrs)))
         _label_epochs(lr)
         _draw_images(strip, images, labels, predicted)
     return figure
+
+
+def _draw_norms(axes: Axes, run: Run, clip_norm: float) -> None:
+    """Draw the norm of the gradients in each step, and which of them were clipped."""
+    ends = np.arange(1, len(run.norms) + 1) / run.steps  # of the steps, in epochs
+    norms, clipped = np.array(run.norms), np.array(run.clipped)
+    axes.axhline(clip_norm, color=MUTED, linestyle=DASHES[1], linewidth=1)
+    axes.plot(ends[~clipped], norms[~clipped], ".", color=BLUE, markersize=4)
+    axes.plot(ends[clipped], norms[clipped], ".", color=ORANGE, markersize=4, label=f"clipped to {clip_norm:g}")
+    axes.set(title="Gradient norm", ylabel="norm", yscale="log")
+    low, high = axes.get_ylim()
+    labelled = (1, 3) if high < 1000 * low else (1,)
+    axes.yaxis.set_major_locator(require("matplotlib.ticker", "demo").LogLocator(subs=labelled))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(lambda *_: "")
+    _put_legend_beside_title(axes)
+    _label_epochs(axes)
+
+
+def _put_legend_beside_title(axes: Axes) -> None:
+    """Put the legend where no curve goes."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2, columnspacing=1, handlelength=1.6)
 
 
 def draw_comparison(

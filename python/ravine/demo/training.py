@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from ravine.demo.checkpoints import Training
 from ravine.demo.layers import softmax_cross_entropy
 from ravine.demo.networks import Design, Network
 from ravine.optim.schedule_free import ScheduleFree
+from ravine.optim.swa_utils import ExponentialMovingAverage, update_bn
 
 Array = np.ndarray[Any, Any]
 
@@ -141,10 +144,16 @@ class Run:
     lr: float
     batch_size: int | None
     design: Design
+    clip_norm: float | None = None  # the greatest norm of all gradients of a step together
+    ema: float | None = None  # the decay of a moving average of the weights
     train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     held_out_loss: list[float] = field(default_factory=list)
     held_out_accuracy: list[float] = field(default_factory=list)
+    ema_loss: list[float] = field(default_factory=list)  # held out, of the averaged weights, where there is an average
+    ema_accuracy: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)  # of the gradients in each step, where they are clipped
+    clip_coefficients: list[float] = field(default_factory=list)  # what they were multiplied by
     lrs: list[float] = field(default_factory=list)  # in each epoch
     seconds: list[float] = field(default_factory=list)  # of each epoch, without the evaluation after it
     step_seconds: list[float] = field(default_factory=list)  # of these, in the optimizer's step()
@@ -183,6 +192,11 @@ class Run:
         return sum(self.layer_seconds) / sum(self.seconds)
 
     @property
+    def clipped(self) -> list[bool]:
+        """Whether each step had its gradients clipped."""
+        return [coefficient < 1 for coefficient in self.clip_coefficients]
+
+    @property
     def diverged(self) -> bool:
         """Whether the loss ceased to be finite."""
         return not np.isfinite(self.train_loss[-1])
@@ -202,6 +216,17 @@ def default_lr(optimizer: str, batch_size: int | None, samples: int) -> float:
     batch, own = (min(size or samples, 16 * BATCH_SIZE) for size in (batch_size, choice.batch_size))
     lr = choice.lr * (batch / own) ** 0.5
     return float(f"{lr:.2g}")
+
+
+def refusal(optimizer: str, ask: Callable[[optim.Optimizer], object]) -> str | None:
+    """Return what an optimizer of a name says against something that is asked of it, or None."""
+    params = [("weight", nn.Parameter(np.zeros((1, 1)))), ("bias", nn.Parameter(np.zeros(1)))]
+    try:
+        for each in OPTIMIZERS[optimizer].make(params, 1.0):
+            ask(each)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def train(
@@ -238,6 +263,7 @@ def train(
     choice = OPTIMIZERS[run.optimizer]
     optimizers = choice.make(list(network.named_parameters()), run.lr)
     schedules = [optim.lr_scheduler.LambdaLR(each, lr_lambda=lambda epoch: choice.decay**epoch) for each in optimizers]
+    averages = [] if run.ema is None else [ExponentialMovingAverage(each, run.ema, warmup=True) for each in optimizers]
     turning = [each for each in optimizers if isinstance(each, ScheduleFree)]
     training = Training(network, optimizers, schedules, order, run, seed)
     if resume and checkpoint is not None and checkpoint.exists():
@@ -246,7 +272,7 @@ def train(
         for _ in range(run.epochs):
             on_epoch(run)
     else:
-        _evaluate(network, data, run)
+        _evaluate(network, data, run, averages)
     while run.epochs < epochs:
         run.lrs.append(schedules[0].get_last_lr()[0])
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
@@ -255,7 +281,7 @@ def train(
             _train_epoch(network, data, run, optimizers, order)
             for each in turning:
                 each.eval()
-            _evaluate(network, data, run)
+            _evaluate(network, data, run, averages)
         if run.diverged:
             raise DivergedError(
                 f"the loss is {run.train_loss[-1]} after epoch {run.epochs}: lr={run.lr:g} is too large for "
@@ -281,15 +307,30 @@ def _train_epoch(
     for X, y in minibatches(data.X, data.y, batch_size=run.batch_size, rng=order, drop_last=True):
         evaluation = Evaluation(network, optimizers, X, y)
         before = time.perf_counter()
-        first, *others = optimizers
-        first.step(evaluation)
-        for optimizer in others:
-            optimizer.step()
+        _step(network, run, optimizers, evaluation)
         step_seconds += time.perf_counter() - before - evaluation.seconds
         run.steps += 1
     run.seconds.append(time.perf_counter() - start)
     run.step_seconds.append(step_seconds)
     run.layer_seconds.append(network.seconds_in(TIMED) - layer_seconds)
+
+
+def _step(network: Network, run: Run, optimizers: list[optim.Optimizer], evaluation: Evaluation) -> None:
+    first, *others = optimizers
+    if run.clip_norm is None:
+        first.step(evaluation)
+        for optimizer in others:
+            optimizer.step()
+        return
+    evaluation()
+    total_norm = None  # one optimizer finds it by itself
+    if others:
+        total_norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in network.parameters()))
+    for optimizer in optimizers:
+        optimizer.step(max_norm=run.clip_norm, total_norm=total_norm)
+    last: Any = first.last_step
+    run.norms.append(last.norm)
+    run.clip_coefficients.append(last.clip_coefficient)
 
 
 class Evaluation:
@@ -322,7 +363,7 @@ class Evaluation:
         return loss
 
 
-def _evaluate(network: Network, data: Data, run: Run) -> None:
+def _evaluate(network: Network, data: Data, run: Run, averages: Sequence[ExponentialMovingAverage]) -> None:
     network.eval()
     logits = network(data.X)
     run.train_loss.append(softmax_cross_entropy(logits, data.y)[0])
@@ -330,6 +371,25 @@ def _evaluate(network: Network, data: Data, run: Run) -> None:
     logits = network(data.X_held_out)
     run.held_out_loss.append(softmax_cross_entropy(logits, data.y_held_out)[0])
     run.held_out_accuracy.append(accuracy(logits, data.y_held_out))
+    if averages:
+        logits = _averaged_logits(network, data, averages)
+        run.ema_loss.append(softmax_cross_entropy(logits, data.y_held_out)[0])
+        run.ema_accuracy.append(accuracy(logits, data.y_held_out))
+
+
+def _averaged_logits(network: Network, data: Data, averages: Sequence[ExponentialMovingAverage]) -> Array:
+    """Return what the averaged weights make of the held-out samples.
+
+    The running statistics of batch norm are those of other weights: the average has its own, from all samples.
+    """
+    norms = [layer for layer in network.layers if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    with ExitStack() as stack:
+        for each in averages:
+            stack.enter_context(each.applied())
+        for norm in norms:
+            stack.callback(norm.load_state_dict, norm.state_dict())
+        update_bn([data.X], network, norms)
+        return network(data.X_held_out)
 
 
 def accuracy(logits: Array, labels: Array) -> float:

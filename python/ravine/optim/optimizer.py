@@ -417,7 +417,8 @@ class Optimizer:
             named = {i: record.name for i, record in enumerate(self._records) if record.name is not None}
             if not named:
                 raise ValueError(
-                    f"{self._owner}.{method}: its parameters have no names; give them as a dict or as (name, array) pairs."
+                    f"{self._owner}.{method}: its parameters have no names; give them as a dict or as (name, array) "
+                    "pairs."
                 )
             positions = matching(f"{self._owner}.{method}", patterns, named)
             matched[:] = [named[i] for i in positions]
