@@ -85,12 +85,12 @@ def test_the_page_on_checkpoints_runs(tmp_path, monkeypatch):
 def test_the_page_on_a_training_step_runs(capsys):
     page = (ROOT / "docs/training-step.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 11
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "training-step.md", "exec"), names)
     said = re.findall(r"^print\(.*\)  # (.*)$", "".join(blocks), re.MULTILINE)
-    assert len(said) == 8
+    assert len(said) == 11
     for name in ravine.optim.swa_utils.__all__:
         assert re.search(rf"`(swa_utils\.)?{name}\b", page), name
     assert capsys.readouterr().out.splitlines() == said

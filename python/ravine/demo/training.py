@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -325,7 +324,7 @@ def _step(network: Network, run: Run, optimizers: list[optim.Optimizer], evaluat
     evaluation()
     total_norm = None  # one optimizer finds it by itself
     if others:
-        total_norm = math.sqrt(sum(float(np.vdot(p.grad, p.grad)) for p in network.parameters()))
+        total_norm = nn.utils.get_total_norm([p.grad for p in network.parameters()])
     for optimizer in optimizers:
         optimizer.step(max_norm=run.clip_norm, total_norm=total_norm)
     last: Any = first.last_step
