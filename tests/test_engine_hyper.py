@@ -48,7 +48,7 @@ def test_numbers_change_without_python(make, edits):
     for edit in edits:
         for each in (optimizer, planned_anew):
             each.param_groups[0].update(edit)
-        planned_anew._plan = None  # so that Python reads everything
+        planned_anew._drop_plan()  # so that Python reads everything
         for each in (optimizer, planned_anew):
             each.step([GRAD])
         np.testing.assert_array_equal(p, q, err_msg=str(edit))
@@ -78,7 +78,7 @@ def test_python_is_asked_once_where_another_rule_may_be_needed(make, edit):
     calls = counted(optimizer)
     for each in (optimizer, planned_anew):
         each.param_groups[0].update(edit)
-    planned_anew._plan = None
+    planned_anew._drop_plan()
     for _ in range(2):
         for each in (optimizer, planned_anew):
             each.step([GRAD])
@@ -209,7 +209,7 @@ def test_any_change_gives_what_planning_anew_gives(case):
         gradient = case.shaped(rng.standard_normal(6))
         for each in (optimizer, planned_anew):
             each.param_groups[0].update({**each.defaults, **hyper})
-        planned_anew._plan = None
+        planned_anew._drop_plan()
         for each in (optimizer, planned_anew):
             each.step([gradient])
         np.testing.assert_array_equal(p, q, err_msg=str(settings))

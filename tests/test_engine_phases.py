@@ -146,7 +146,7 @@ def test_what_a_seam_is_given_may_be_kept_and_a_step_within_a_step_is_refused():
     plan_of(optimizer).set_reduce(reduce)
     plan_of(optimizer).step_as_set([np.ones(5)])
     expected = kept[0].copy()
-    optimizer._plan = None
+    optimizer._drop_plan()
     np.testing.assert_array_equal(kept[0], expected)
     assert len(refused) == 1
 

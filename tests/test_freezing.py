@@ -247,7 +247,7 @@ def test_gradients_as_a_list_still_go_straight_to_the_compiled_part():
     plan = optimizer._plan
     optimizer.freeze("a")
     optimizer.step(ones_for(optimizer))
-    assert optimizer._takes_lists
+    assert optimizer._direct is plan
     assert optimizer._plan is plan
 
 

@@ -183,7 +183,7 @@ std::int64_t Plan::prepare(const Extras& extras, std::size_t first, std::size_t 
   own_.clear();
   jobs_.clear();
   others_.clear();
-  std::int64_t bytes = 0;
+  std::int64_t total = 0, bytes = 0;
   const bool averages = average_factor_ != 0;
   for (std::size_t i = first; i < last; ++i) {
     const Tensor& tensor = tensors[i];
@@ -202,14 +202,15 @@ std::int64_t Plan::prepare(const Extras& extras, std::size_t first, std::size_t 
     Coefficients* const own = rule.decide ? &own_.emplace_back(shared.coefficients) : nullptr;
     const RuleKernels& kernels = table.kernels_of(tensor.rule, group.decay, tensor.dtype);
     const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;
-    jobs_.push_back({&kernels, &tensor, total_of(jobs_), size, own ? own : &shared.coefficients, own, shared.after});
+    jobs_.push_back({&kernels, &tensor, total, size, own ? own : &shared.coefficients, own, shared.after});
     if (jobs_.size() == 1 || jobs_[jobs_.size() - 2].kernels != &kernels) add_phases(kernels);
+    total += size;
     const int arrays = 2 + int(rule.states.size()) + averages;
     bytes += size * arrays * item_size(tensor.dtype);
   }
   if (present_.propose && !transform) throw std::logic_error("nobody changes what the rules propose");
   share_ = threads::share_of(bytes);
-  return total_of(jobs_) + total_of(others_);
+  return total + total_of(others_);
 }
 
 void Plan::run() {

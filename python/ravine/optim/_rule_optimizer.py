@@ -69,7 +69,6 @@ class RuleOptimizer(GroupedOptimizer):
         super()._make_transient()
         self._plan: _core.Plan | None = None
         self._last_step: LastStep | None = None  # of plans that are gone
-        self._takes_lists = False  # whether a list of gradients can go on as it is
         self._bound: list[str] = []  # the rule of each group in the plan
         self._scratch: dict[int, dict[str, Array]] = {}  # of each parameter whose rule needs it
 
@@ -89,7 +88,6 @@ class RuleOptimizer(GroupedOptimizer):
         add = super()._group_adder(param_group)
 
         def add_and_plan_anew() -> None:
-            self._takes_lists = False
             self._drop_plan()
             add()
 
@@ -103,7 +101,7 @@ class RuleOptimizer(GroupedOptimizer):
         if callable(grads):
             grads, closure = None, grads
         result = None if closure is None else closure()
-        gradients = grads if self._takes_lists and type(grads) is list else self._parameters.gradients(grads)
+        gradients = self._parameters.gradients(grads)
         plan = self._plan or self._make_plan()
         groups = self.param_groups
         if not (plan.step(gradients, groups) if options is None else plan.step_with(gradients, groups, options)):
@@ -171,20 +169,22 @@ class RuleOptimizer(GroupedOptimizer):
                 f"{self._owner}: in the middle of a step that is made parameter by parameter. Call end_step() first."
             )
         self._last_step = self.last_step
-        self._plan = None
+        self._plan = self._direct = None
 
     def _make_plan(self) -> _core.Plan:
         self._bound = [""] * self._parameters.group_count
         plan = self._new_plan()
         self._complete(plan)
-        self._takes_lists = self._parameters.takes_lists
         return plan
 
     def _complete(self, plan: _core.Plan) -> None:
         """Give a plan what it lacks. Until it has all of it there is none: what is interrupted begins anew."""
-        self._plan = None
+        self._plan = self._direct = None
         self._set_groups(plan)
         self._plan = plan
+        # Those that do something of their own at a step, or whose arrays may be replaced, go the longer way.
+        if self._parameters.takes_lists and type(self)._step is RuleOptimizer._step:
+            self._direct = plan
 
     def _new_plan(self) -> _core.Plan:
         for record in self._records:
@@ -278,7 +278,7 @@ class RuleOptimizer(GroupedOptimizer):
             self._take_groups(groups)
             for record, state in zip(self._records, states, strict=True):
                 state.take_over(record)
-            self._plan = self._last_step = None
+            self._plan = self._direct = self._last_step = None
 
         return take_over
 

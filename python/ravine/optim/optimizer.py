@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from ravine import _core
 from ravine._hyper import Check
 from ravine._saved import checked, within
 from ravine.optim._averages import Averages
@@ -70,6 +71,7 @@ class Optimizer:
 
     def _make_transient(self) -> None:
         """Make what is neither copied nor pickled."""
+        self._direct: _core.Plan | None = None  # which makes a step from a list of gradients as it is
         self._idle = {0: None}  # empty while something is done that must not be done twice at once
         _ALL.add(self)
         self._pre_step, self._post_step = Hooks(), Hooks()
@@ -148,7 +150,10 @@ class Optimizer:
             # No signal comes between a `del`, which is no call, and the `try`; after a lock's acquire() it does.
             try:
                 if not (self._pre_step or self._post_step):
-                    return self._step(grads, closure, asked)
+                    direct = self._direct
+                    if direct is None or type(grads) is not list or asked is not None or closure is not None:
+                        return self._step(grads, closure, asked)
+                    return None if direct.step(grads, self.param_groups) else self._step(grads)
                 if not self._is_wanted():
                     return self._step_between_hooks(grads, closure, **options)
             finally:
