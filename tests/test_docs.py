@@ -46,7 +46,7 @@ def test_the_page_on_schedules_runs():
 def test_the_page_on_optimizers_runs(capsys):
     names: dict[str, object] = {}
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/optimizers.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "optimizers.md", "exec"), names)
     np.testing.assert_allclose(names["x"], 1, atol=1e-3)
@@ -54,6 +54,7 @@ def test_the_page_on_optimizers_runs(capsys):
     assert np.flatnonzero(names["table"].any(axis=1)).tolist() == [3, 1415]
     assert names["handoff"].stage == 1
     np.testing.assert_allclose(names["w"], [1, 2, 3], atol=0.3)
+    assert names["cautious"].param_groups[0].keys() >= {"max_grad_rms"}
     assert capsys.readouterr().out
 
 
