@@ -195,7 +195,9 @@ void HyperReader::bind(const py::object& binding, const py::dict& checked, Plan:
   binding_ = &binding.cast<const Binding&>();
   group.hyper = binding_->constants();
   for (const Binding::Key& key : binding_->keys()) {
-    const py::str name(key.name);
+    // Interned, as keys in programs are: a dict then finds it by its address.
+    const auto name = py::reinterpret_steal<py::str>(PyUnicode_InternFromString(key.name.c_str()));
+    if (!name) throw py::error_already_set();
     if (key.is_modifier && !checked.contains(name)) {
       seen_.push_back({name, py::object(), true});
       continue;
