@@ -378,7 +378,7 @@ void Plan::update_modified(const Job& job, std::int64_t part_begin, std::int64_t
   const Tensor& tensor = *job.tensor;
   const Modify modify = isa::active().stages->modify[int(tensor.dtype)];
   run_in_blocks(job.kernels->update, *job.coefficients, tensor.arrays, tensor.dtype, modified_stages(job, false),
-                job.block, part_begin, part_end, [&](const Arrays& piece, std::int64_t begin, std::int64_t end) {
+                tensor.block, part_begin, part_end, [&](const Arrays& piece, std::int64_t begin, std::int64_t end) {
                   modify(update_of(job, piece, begin), end - begin);
                 });
 }
