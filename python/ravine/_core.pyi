@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, type_check_only
 
 import numpy as np
@@ -46,7 +46,7 @@ class Binding:
         sources: dict[str, str | tuple[str, int] | float],
         keys: dict[str, Range | tuple[Range, ...] | None],
         switches: Sequence[str],
-        modifiers: Mapping[str, Range] = ...,
+        modifiers: dict[str, Range] = ...,
     ) -> None: ...
 
 class Plan:

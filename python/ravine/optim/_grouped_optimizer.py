@@ -35,7 +35,7 @@ class GroupedOptimizer(Optimizer):
     """
 
     # The hyper-parameters that a group need not have.
-    _modifiers: ClassVar[Mapping[str, Range]] = MODIFIERS
+    _modifiers: ClassVar[dict[str, Range]] = MODIFIERS
     # How gradients of plain arrays are given, for messages.
     _way_of_gradients: ClassVar[str] = "Call step(grads)"
     _kept = (*Optimizer._kept, "_parameters")

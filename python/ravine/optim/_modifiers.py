@@ -17,7 +17,7 @@ def _no_limit(reason: str) -> Range:
 
 
 # The hyper-parameters that a group need not have, and their ranges.
-MODIFIERS: Mapping[str, Range] = {
+MODIFIERS: dict[str, Range] = {
     "cautious": flag,
     "max_update_rms": _LIMIT,
     "max_grad_rms": _no_limit("only Adam and AdamW have this limit; max_update_rms is one for all"),
@@ -26,7 +26,7 @@ MODIFIERS: Mapping[str, Range] = {
 ADAM_MODIFIERS = {**MODIFIERS, "max_grad_rms": _LIMIT}
 
 
-def no_modifiers(reason: str) -> Mapping[str, Range]:
+def no_modifiers(reason: str) -> dict[str, Range]:
     """Return the ranges of an optimizer of which nothing can be modified, given why, as it goes on after "since"."""
     return {
         "cautious": Range(f"False, since {reason}", low=0, high=0, kind="flag", outside=""),
