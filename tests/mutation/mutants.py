@@ -230,7 +230,7 @@ KERNELS = [
     ),
     Mutant(
         "infinite-is-counted-as-finite",
-        "cpp/stages/gradient.hpp",
+        "cpp/stages/norm.hpp",
         "g - g == 0 ? 0. : 1.",
         "g == g ? 0. : 1.",
         "tests/test_engine_phases.py",
