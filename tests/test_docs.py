@@ -54,7 +54,7 @@ def test_the_page_on_schedules_runs():
 def test_the_page_on_optimizers_runs(capsys):
     names: dict[str, object] = {}
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/optimizers.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         exec(compile(block, "optimizers.md", "exec"), names)
     np.testing.assert_allclose(names["x"], 1, atol=1e-3)
@@ -67,6 +67,7 @@ def test_the_page_on_optimizers_runs(capsys):
     assert len(said) == 4
     assert "\n".join(said) in printed
     assert printed.endswith("['head.weight']\n")
+    assert names["cautious"].param_groups[0].keys() >= {"max_grad_rms"}
 
 
 def test_the_page_on_checkpoints_runs(tmp_path, monkeypatch):

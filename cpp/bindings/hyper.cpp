@@ -123,7 +123,8 @@ bool Range::read(PyObject* object, double* number) const {
 }
 
 Binding::Binding(const std::string& owner, const std::string& rule_name, const std::string& decay,
-                 const py::dict& sources, const py::dict& keys, const std::vector<std::string>& switches)
+                 const py::dict& sources, const py::dict& keys, const std::vector<std::string>& switches,
+                 const py::dict& modifiers)
     : rule_(rule_called(rule_name)), decay_(decay_of(decay)) {
   const RuleSchema& rule = rule_schemas()[rule_];
   const std::string where = owner + ": its rule " + quoted(rule_name) + " ";
@@ -131,7 +132,7 @@ Binding::Binding(const std::string& owner, const std::string& rule_name, const s
   std::vector<std::string> names;
   for (const auto& [given_name, range] : keys) {
     const auto name = given_name.cast<std::string>();
-    Key key{name, py::isinstance<py::tuple>(range), {}, false, false};
+    Key key{name, py::isinstance<py::tuple>(range), {}, false, false, false};
     key.is_switch = std::find(switches.begin(), switches.end(), name) != switches.end();
     if (key.is_tuple)
       for (const py::handle& of_element : range) key.slots.push_back({range_of(of_element), {}});
@@ -180,6 +181,13 @@ Binding::Binding(const std::string& owner, const std::string& rule_name, const s
   if (!missing.empty())
     throw py::value_error(where + "takes " + listed(missing) + ", which " + owner + " does not declare; it has " +
                           listed(names) + ".");
+  for (const auto& [given_name, range] : modifiers) {
+    const auto name = given_name.cast<std::string>();
+    const auto kind = name == "cautious"         ? Target::Kind::cautious
+                      : name == "max_update_rms" ? Target::Kind::max_update_rms
+                                                 : Target::Kind::max_grad_rms;
+    keys_.push_back({name, false, {{range_of(range), {{kind, -1}}}}, true, false, true});
+  }
 }
 
 void HyperReader::bind(const py::object& binding, const py::dict& checked, Plan::Group& group) {
@@ -187,7 +195,13 @@ void HyperReader::bind(const py::object& binding, const py::dict& checked, Plan:
   binding_ = &binding.cast<const Binding&>();
   group.hyper = binding_->constants();
   for (const Binding::Key& key : binding_->keys()) {
-    const py::str name(key.name);
+    // Interned, as keys in programs are: a dict then finds it by its address.
+    const auto name = py::reinterpret_steal<py::str>(PyUnicode_InternFromString(key.name.c_str()));
+    if (!name) throw py::error_already_set();
+    if (key.is_modifier && !checked.contains(name)) {
+      seen_.push_back({name, py::object(), true});
+      continue;
+    }
     seen_.push_back({name, checked[name], false});
     if (key.feeds && !read(seen_.size() - 1, seen_.back().value.ptr(), group))
       throw py::value_error("the hyper-parameter " + quoted(key.name) + " is not as it was checked");
@@ -199,12 +213,10 @@ bool HyperReader::read(PyObject* dict, Plan::Group& group) {
   for (std::size_t index = 0; index < seen_.size(); ++index) {
     Seen& seen = seen_[index];
     PyObject* const found = PyDict_GetItemWithError(dict, seen.name.ptr());
-    if (found && found == seen.value.ptr() && seen.is_settled) continue;
+    if (!found && PyErr_Occurred()) throw py::error_already_set();
+    if (found == seen.value.ptr() && seen.is_settled) continue;
     const auto value = py::reinterpret_borrow<py::object>(found);
-    if (!value) {
-      if (PyErr_Occurred()) throw py::error_already_set();
-      return false;
-    }
+    if (!value) return false;
     if (binding_->keys()[index].feeds) {
       if (!read(index, value.ptr(), group)) return false;
     } else if ((PyBool_Check(seen.value.ptr()) && !PyLong_Check(value.ptr())) ||
@@ -215,7 +227,7 @@ bool HyperReader::read(PyObject* dict, Plan::Group& group) {
     seen.is_settled = is_settled(value.ptr());
     if (seen.is_settled) seen.value = value;
   }
-  return true;
+  return group.max_update_rms == Plan::infinity || group.max_grad_rms == Plan::infinity;
 }
 
 // Reads the numbers of one key, all or none of them.
@@ -228,6 +240,9 @@ bool HyperReader::read(std::size_t index, PyObject* value, Plan::Group& group) {
     for (const Target& target : key.slots[k].targets) switch (target.kind) {
         case Target::Kind::hyper: group.hyper[target.index] = numbers[k]; break;
         case Target::Kind::maximize: group.maximize = numbers[k] != 0; break;
+        case Target::Kind::cautious: group.cautious = numbers[k] != 0; break;
+        case Target::Kind::max_update_rms: group.max_update_rms = numbers[k]; break;
+        case Target::Kind::max_grad_rms: group.max_grad_rms = numbers[k]; break;
         case Target::Kind::weight_decay:
           group.weight_decay = numbers[k];
           group.decay = numbers[k] == 0 ? Decay::none : binding_->decay();
@@ -239,9 +254,9 @@ bool HyperReader::read(std::size_t index, PyObject* value, Plan::Group& group) {
 void register_hyper(py::module_& module) {
   py::class_<Binding>(module, "Binding", not_empty(), "Which of a group's keys feed the hyper-parameters of a rule.")
       .def(py::init<const std::string&, const std::string&, const std::string&, const py::dict&, const py::dict&,
-                    const std::vector<std::string>&>(),
+                    const std::vector<std::string>&, const py::dict&>(),
            py::arg("owner"), py::arg("rule"), py::arg("decay"), py::arg("sources"), py::arg("keys"),
-           py::arg("switches"));
+           py::arg("switches"), py::arg("modifiers") = py::dict());
 }
 
 }  // namespace ravine::bindings

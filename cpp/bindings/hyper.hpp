@@ -33,7 +33,7 @@ class RAVINE_HIDDEN Binding {
  public:
   // What a number of a group becomes.
   struct Target {
-    enum class Kind { hyper, weight_decay, maximize };
+    enum class Kind { hyper, weight_decay, maximize, cautious, max_update_rms, max_grad_rms };
 
     Kind kind;
     int index;  // of a hyper-parameter, among the rule's
@@ -51,14 +51,16 @@ class RAVINE_HIDDEN Binding {
     std::vector<Slot> slots;  // of each element of a tuple, or of the one number
     bool feeds;               // whether any of them feeds anything; if not, another value is for Python to look at
     bool is_switch;           // whether Python is to look at another tuple too, and at a number that was or becomes 0
+    bool is_modifier;         // whether a group need not have it
   };
 
   // `keys` are those of a group, each with its Range, a tuple of these, or None. `sources` says for each
   // hyper-parameter of the rule, for "weight_decay" where `decay` is not none, and for "maximize", where it comes from:
-  // a number, a key, or (key, place). `switches` are the keys that choose the rule. Throws where a hyper-parameter is
+  // a number, a key, or (key, place). `switches` are the keys that choose the rule; `modifiers` those that a group need
+  // not have, each with its Range: "cautious", "max_update_rms", "max_grad_rms". Throws where a hyper-parameter is
   // missing, unknown or no number.
   Binding(const std::string& owner, const std::string& rule, const std::string& decay, const py::dict& sources,
-          const py::dict& keys, const std::vector<std::string>& switches);
+          const py::dict& keys, const std::vector<std::string>& switches, const py::dict& modifiers);
 
   int rule() const { return rule_; }
   Decay decay() const { return decay_; }
@@ -85,13 +87,14 @@ class HyperReader {
 
   template <class Visit>
   void visit(Visit&& each) const {
-    for (const Seen& seen : seen_) each(seen.value);
+    for (const Seen& seen : seen_)
+      if (seen.value) each(seen.value);
   }
 
  private:
   struct Seen {
     py::object name;
-    py::object value;  // what was checked, or read since, without parts that could change
+    py::object value;  // what was checked, or read since, without parts that could change; null: it was not there
     bool is_settled;   // whether it was that object at the last reading
   };
 

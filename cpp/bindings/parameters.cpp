@@ -94,6 +94,10 @@ void Parameters::take_dense(Parameter& parameter, Plan::Tensor& tensor) {
 // Gives the plan what it needs of the SparseGrad that has come for a parameter.
 void Parameters::take_sparse(Parameter& parameter, Plan::Tensor& tensor, const Plan::Group& group) {
   check_rule_is_sparse(where(parameter), tensor.rule, group);
+  if (group.modifies())
+    throw py::value_error(where(parameter) +
+                          ": its gradient is sparse, and cautious, max_update_rms and max_grad_rms " +
+                          "take sums over every row. Leave them out of its group, or pass grad.to_dense().");
   parameter.sparse.take(where(parameter), parameter.array);
   check_overlap(parameter, parameter.sparse.array());
   tensor.rows = parameter.sparse.rows();

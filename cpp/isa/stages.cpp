@@ -3,6 +3,7 @@
 #include "names.hpp"
 #include "stages/average.hpp"
 #include "stages/gradient.hpp"
+#include "stages/modifiers.hpp"
 #include "stages/norm.hpp"
 
 namespace ravine {
@@ -14,6 +15,10 @@ const StageTable RAVINE_JOIN(stages, RAVINE_ISA) = {
     {limit<float>, limit<double>},
     {set_zero<float>, set_zero<double>},
     {average<float>, average<double>},
-    {RAVINE_NORM(absolute), RAVINE_NORM(square), RAVINE_NORM(power), RAVINE_NORM(greatest)}};
+    {RAVINE_NORM(absolute), RAVINE_NORM(square), RAVINE_NORM(power), RAVINE_NORM(greatest)},
+    {copy<float>, copy<double>},
+    {shrink<float>, shrink<double>},
+    {update_sums<float>, update_sums<double>},
+    {modify<float>, modify<double>}};
 
 }  // namespace ravine

@@ -32,9 +32,12 @@ class BlockRoom {
 // Elements of a block where the kernel does not need larger ones.
 constexpr std::int64_t elements_per_stage_block = 1 << 10;
 
-// Calls the kernel for the elements [begin, end), in blocks of a multiple of `block` elements, between the stages.
-inline void run_in_blocks(Kernel kernel, const Coefficients& coefficients, const Arrays& arrays, Dtype dtype,
-                          const Stages& stages, std::int64_t block, std::int64_t begin, std::int64_t end) {
+// Calls the kernel for the elements [begin, end), in blocks of a multiple of `block` elements, between the stages;
+// after each, before anything is stored, also then(piece, begin, end), the arrays of the piece being where the kernel
+// saw them.
+template <class Then>
+void run_in_blocks(Kernel kernel, const Coefficients& coefficients, const Arrays& arrays, Dtype dtype,
+                   const Stages& stages, std::int64_t block, std::int64_t begin, std::int64_t end, const Then& then) {
   static thread_local BlockRoom room;
   const std::int64_t item = item_size(dtype);
   const std::int64_t elements = std::max(elements_per_stage_block / block, std::int64_t(1)) * block;
@@ -67,6 +70,7 @@ inline void run_in_blocks(Kernel kernel, const Coefficients& coefficients, const
       *place = copy - begin * item;  // the kernel counts from the tensor's beginning
     }
     kernel(coefficients, piece, begin, next);
+    then(static_cast<const Arrays&>(piece), begin, next);
     for (int k = 0; k < count; ++k) {
       const auto& [stage, memory, place, copy] = staged[k];
       if (!stage->store) continue;
@@ -74,6 +78,12 @@ inline void run_in_blocks(Kernel kernel, const Coefficients& coefficients, const
       stage->store(made, next - begin, *stage, memory + begin * stage->item_size);
     }
   }
+}
+
+inline void run_in_blocks(Kernel kernel, const Coefficients& coefficients, const Arrays& arrays, Dtype dtype,
+                          const Stages& stages, std::int64_t block, std::int64_t begin, std::int64_t end) {
+  run_in_blocks(kernel, coefficients, arrays, dtype, stages, block, begin, end,
+                [](const Arrays&, std::int64_t, std::int64_t) {});
 }
 
 // A kernel with the stages around it. Without any it runs straight over memory.

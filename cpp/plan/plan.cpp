@@ -55,12 +55,12 @@ Plan::Plan(std::vector<Tensor> all, int group_count) : tensors(std::move(all)), 
   group_sums_.resize(group_count);
   others_.reserve(tensors.size());
   outcome_.nonfinite.reserve(tensors.size());
-  std::int64_t norm_terms = 0;
+  std::int64_t sums = 0;
   for (Tensor& tensor : tensors) {
-    tensor.norm_term = norm_terms;
-    norm_terms += divide_up(tensor.size, elements_per_sum);
+    tensor.first_sum = sums;
+    sums += divide_up(tensor.size, elements_per_sum);
   }
-  norm_terms_.resize(norm_terms);
+  block_sums_.resize(sums);
 }
 
 void Plan::bind(std::size_t i, int rule, std::int64_t rows, std::int64_t columns) {
@@ -150,7 +150,7 @@ void Plan::add_phases(const RuleKernels& kernels) {
 
 // A tensor whose average is renewed apart.
 void Plan::add_other(const Tensor& tensor) {
-  others_.push_back({nullptr, &tensor, total_of(others_), tensor.size, nullptr, nullptr, {}});
+  others_.push_back({nullptr, &tensor, total_of(others_), tensor.size, nullptr, nullptr, {}, elements_per_line});
 }
 
 std::int64_t Plan::prepare(const Extras& extras) {
@@ -183,6 +183,7 @@ std::int64_t Plan::prepare(const Extras& extras, std::size_t first, std::size_t 
   own_.clear();
   jobs_.clear();
   others_.clear();
+  modifies_ = false;
   std::int64_t total = 0, bytes = 0;
   const bool averages = average_factor_ != 0;
   for (std::size_t i = first; i < last; ++i) {
@@ -200,13 +201,20 @@ std::int64_t Plan::prepare(const Extras& extras, std::size_t first, std::size_t 
     const Shared& shared = shared_.back();
     const RuleSchema& rule = rules[tensor.rule];
     Coefficients* const own = rule.decide ? &own_.emplace_back(shared.coefficients) : nullptr;
-    const RuleKernels& kernels = table.kernels_of(tensor.rule, group.decay, tensor.dtype);
+    const bool modified = group.modifies();
+    const bool is_shrunk_apart = modified && group.decay == Decay::decoupled;  // by modified_stages()
+    const RuleKernels& kernels =
+        table.kernels_of(tensor.rule, is_shrunk_apart ? Decay::none : group.decay, tensor.dtype);
     const std::int64_t size = tensor.rows ? tensor.rows->elements() : tensor.size;
-    jobs_.push_back({&kernels, &tensor, total, size, own ? own : &shared.coefficients, own, shared.after});
+    const std::int64_t block = modified ? std::max(tensor.block, elements_per_sum) : tensor.block;
+    jobs_.push_back(
+        {&kernels, &tensor, total, size, own ? own : &shared.coefficients, own, shared.after, block, modified});
+    if (modified && !kernels.update) throw std::logic_error("a rule that has no update to modify");
+    modifies_ |= modified;
     if (jobs_.size() == 1 || jobs_[jobs_.size() - 2].kernels != &kernels) add_phases(kernels);
     total += size;
     const int arrays = 2 + int(rule.states.size()) + averages;
-    bytes += size * arrays * item_size(tensor.dtype);
+    bytes += size * arrays * item_size(tensor.dtype) * (modified ? 2 : 1);
   }
   if (present_.propose && !transform) throw std::logic_error("nobody changes what the rules propose");
   share_ = threads::share_of(bytes);
@@ -242,6 +250,7 @@ void Plan::run() {
     if (reduce) reduce(sums_.data(), sums_.size());
     decide();
   }
+  if (modifies_) try_updates();
   if (present_.update) run(&RuleKernels::update);
   if (!others_.empty()) average_the_rest();
   if (averaging.steps && ends_step_) *averaging.steps += 1;
@@ -271,20 +280,121 @@ void Plan::decide() {
   }
 }
 
+// The parameter as the rule takes it, in room of its own; of a trial so are the states, and nothing comes back.
+Stages Plan::modified_stages(const Job& job, bool tries) const {
+  const StageTable& table = *isa::active().stages;
+  const Tensor& tensor = *job.tensor;
+  const int which = int(tensor.dtype);
+  Stages stages;
+  if (has_stages_) stages = (tries ? stages_ : last_stages_)[which];
+  const bool shrinks = groups[tensor.group].decay == Decay::decoupled;
+  stages.parameter.load = (shrinks ? table.shrink : table.copy)[which];
+  stages.parameter.factor = job.coefficients->decay_coefficient;
+  stages.parameter.item_size = item_size(tensor.dtype);
+  if (!tries) {
+    stages.parameter.store = table.copy[which];
+  } else if (!rule_schemas()[tensor.rule].is_factored) {  // whose update leaves its means alone
+    for (Stage& state : stages.states) {
+      state.load = table.copy[which];
+      state.item_size = stages.parameter.item_size;
+    }
+  }
+  return stages;
+}
+
+// That of a piece which begins at an element.
+UpdateBlock Plan::update_of(const Job& job, const Arrays& piece, std::int64_t begin) const {
+  const Tensor& tensor = *job.tensor;
+  const Group& group = groups[tensor.group];
+  const std::int64_t offset = begin * item_size(tensor.dtype);
+  return {static_cast<const std::byte*>(tensor.arrays.parameter) + offset,
+          static_cast<const std::byte*>(piece.gradient) + offset,
+          static_cast<std::byte*>(piece.parameter) + offset,
+          job.coefficients,
+          group.decay,
+          group.cautious,
+          job.update_factor,
+          job.decay_factor,
+          nullptr,
+          1,
+          0};
+}
+
+// Lets the gradient be measured by the mean square that the rule has renewed, with the bias corrected.
+void Plan::measure_gradient(const Job& job, const Arrays& piece, std::int64_t begin, UpdateBlock& update) const {
+  const Tensor& tensor = *job.tensor;
+  const RuleSchema& rule = rule_schemas()[tensor.rule];
+  const Hyper& hyper = groups[tensor.group].hyper;
+  const auto place_of = [](const auto& names, const auto& is_it) {
+    return std::find_if(names.begin(), names.end(), is_it) - names.begin();
+  };
+  const auto number = [&](const std::string& name) {
+    return hyper.at(place_of(rule.hyper, [&](const std::string& each) { return each == name; }));
+  };
+  const auto state = place_of(rule.states, [](const State& each) { return std::string(each.name) == "exp_avg_sq"; });
+  update.mean_square = static_cast<const std::byte*>(piece.states[state]) + begin * item_size(tensor.dtype);
+  update.correction = 1 / (1 - std::pow(number("beta2"), double(*tensor.step_count + 1)));
+  update.eps = number("eps");
+}
+
+// Finds what the updates that are modified would be, and decides by sums over each tensor what they are multiplied by.
+void Plan::try_updates() {
+  if (reduce) std::fill(block_sums_.begin(), block_sums_.end(), SumPair{0, 0});
+  each_part(jobs_, 0, [&](const Job& job, std::int64_t part_begin, std::int64_t part_end) {
+    if (!job.modified) return;
+    const Tensor& tensor = *job.tensor;
+    SumPair* const sums = block_sums_.data() + tensor.first_sum;
+    const UpdateSums sum = isa::active().stages->update_sums[int(tensor.dtype)];
+    run_in_blocks(job.kernels->update, *job.coefficients, tensor.arrays, tensor.dtype, modified_stages(job, true),
+                  job.block, part_begin, part_end, [&](const Arrays& piece, std::int64_t begin, std::int64_t end) {
+                    UpdateBlock update = update_of(job, piece, begin);
+                    if (groups[tensor.group].max_grad_rms != infinity) measure_gradient(job, piece, begin, update);
+                    sums[begin / job.block] = sum(update, end - begin);
+                  });
+  });
+  if (reduce) reduce(block_sums_.data(), block_sums_.size());
+  for (Job& job : jobs_) {
+    if (!job.modified) continue;
+    const Group& group = groups[job.tensor->group];
+    const SumPair* const sums = block_sums_.data() + job.tensor->first_sum;
+    SumPair total{0, 0};
+    for (std::int64_t block = 0; block < divide_up(job.size, job.block); ++block) add(total, sums[block]);
+    const double n = double(job.size);
+    if (group.cautious) job.update_factor = n / (total.first + 1);
+    const double rms = std::sqrt(total.second / n);
+    if (rms > group.max_grad_rms) {
+      job.decay_factor = group.max_grad_rms / rms;
+      job.update_factor *= job.decay_factor;
+    }
+    if (group.max_update_rms == infinity) continue;
+    const double most = group.hyper[rule_schemas()[job.tensor->rule].lr] * group.max_update_rms;
+    if (job.update_factor * rms > most) job.update_factor = most / rms;
+  }
+}
+
+void Plan::update_modified(const Job& job, std::int64_t part_begin, std::int64_t part_end) const {
+  const Tensor& tensor = *job.tensor;
+  const Modify modify = isa::active().stages->modify[int(tensor.dtype)];
+  run_in_blocks(job.kernels->update, *job.coefficients, tensor.arrays, tensor.dtype, modified_stages(job, false),
+                tensor.block, part_begin, part_end, [&](const Arrays& piece, std::int64_t begin, std::int64_t end) {
+                  modify(update_of(job, piece, begin), end - begin);
+                });
+}
+
 // The norm of all gradients, from the terms of blocks of each.
 void Plan::find_norm() {
-  std::fill(norm_terms_.begin(), norm_terms_.end(), SumPair{0, 0});  // those of tensors without a gradient included
+  std::fill(block_sums_.begin(), block_sums_.end(), SumPair{0, 0});  // those of tensors without a gradient included
   const Norm norm(extras_.norm_type);
   each_part(jobs_, elements_per_sum, [&](const Job& job, std::int64_t begin, std::int64_t end) {
     norm.find_terms(job.tensor->arrays.gradient, job.tensor->dtype, extras_.unscale, begin, end,
-                    norm_terms_.data() + job.tensor->norm_term);
+                    block_sums_.data() + job.tensor->first_sum);
   });
-  if (reduce) reduce(norm_terms_.data(), norm_terms_.size());
-  const auto [value, nonfinite] = norm.of(norm_terms_);
+  if (reduce) reduce(block_sums_.data(), block_sums_.size());
+  const auto [value, nonfinite] = norm.of(block_sums_);
   outcome_.norm = value;
   if (nonfinite == 0) return;
   for (const Job& job : jobs_)
-    if (has_nonfinite(norm_terms_.data() + job.tensor->norm_term, job.size))
+    if (has_nonfinite(block_sums_.data() + job.tensor->first_sum, job.size))
       outcome_.nonfinite.push_back(job.tensor - tensors.data());
 }
 
@@ -324,10 +434,10 @@ void Plan::average_the_rest() {
 }
 
 // Calls work(job, begin, end) for parts of the run of all jobs. A part begins at a multiple of `block` elements of its
-// tensor, or where that is 0, of the tensor's own block.
+// tensor, or where that is 0, of the job's own block.
 template <class Work>
 void Plan::each_part(const std::vector<Job>& jobs, std::int64_t block, const Work& work) const {
-  sweep(jobs, share_, [block](const Job& job) { return block > 0 ? block : job.tensor->block; }, work);
+  sweep(jobs, share_, [block](const Job& job) { return block > 0 ? block : job.block; }, work);
 }
 
 // Runs one phase over the run of all jobs.
@@ -335,13 +445,14 @@ void Plan::run(Kernel RuleKernels::* phase) const {
   each_part(jobs_, 0, [&](const Job& job, std::int64_t begin, std::int64_t end) {
     const Kernel kernel = job.kernels->*phase;
     if (!kernel) return;
+    if (job.modified && phase == &RuleKernels::update) return update_modified(job, begin, end);
     const Tensor& tensor = *job.tensor;
     const Stages* const stages = has_stages_ ? &stages_of(job, phase) : nullptr;
     const StagedKernel staged{kernel, *job.coefficients, tensor.dtype, stages};
     if (tensor.rows)
       update_rows(staged, tensor.arrays, *tensor.rows, begin, end);
     else
-      staged(tensor.arrays, tensor.block, begin, end);
+      staged(tensor.arrays, job.block, begin, end);
   });
 }
 

@@ -16,12 +16,13 @@ namespace ravine {
 
 // A step is a list of phases, each over all tensors before the next begins:
 //   norm? -> <reduce> -> skip or clip -> moments -> settle -> propose -> <transform> -> measure -> <reduce> -> decide
-//   -> update -> average?
+//   -> trial? -> <reduce> -> update -> average?
 // A rule has some of them. At the seams in brackets others may take part: see `reduce` and `transform`.
 class Plan {
  public:
   using Hyper = std::array<double, max_hyper>;  // in the rule's order
   using Carried = std::array<double, max_carried>;
+  static constexpr double infinity = std::numeric_limits<double>::infinity();
 
   struct Tensor {
     Arrays arrays{};                             // a null gradient, without rows, leaves the tensor alone
@@ -34,7 +35,7 @@ class Plan {
     int rule = -1;
     std::int64_t block = 1;      // threads share the tensor out in multiples of this; in elements
     std::int64_t blocks = 0;     // whose sums the rule takes
-    std::int64_t norm_term = 0;  // where those of its gradient begin, among those of all tensors
+    std::int64_t first_sum = 0;  // where the sums of its blocks begin that every rule may need, of all tensors'
     std::vector<double> means;   // room for the sums and means along a factored tensor's rows and columns
   };
 
@@ -43,9 +44,14 @@ class Plan {
     double weight_decay = 0;
     bool maximize = false;
     Hyper hyper{};
-  };
 
-  static constexpr double infinity = std::numeric_limits<double>::infinity();
+    // What becomes of the update d of each of its tensors before it is taken.
+    bool cautious = false;             // where it does not descend, d g >= 0, it is 0; the rest is scaled up for that
+    double max_update_rms = infinity;  // of what is left, in units of lr
+    double max_grad_rms = infinity;    // of g in units of the root of its mean square; not beside max_update_rms
+
+    bool modifies() const { return cautious || max_update_rms != infinity || max_grad_rms != infinity; }
+  };
 
   // What is done beside the rule in the same step.
   struct Extras {
@@ -122,6 +128,10 @@ class Plan {
     const Coefficients* coefficients;  // shared, or its own
     Coefficients* own;                 // where sums decide about them
     Carried after;
+    std::int64_t block;        // threads share the tensor out in multiples of this
+    bool modified = false;     // whether its update is, before it is taken
+    double update_factor = 1;  // what that is multiplied by then
+    double decay_factor = 1;   // and decoupled weight decay
   };
 
   std::int64_t prepare(const Extras& extras, std::size_t first, std::size_t last);
@@ -142,6 +152,11 @@ class Plan {
   void set_zero() const;
   void average_the_rest();
   void decide();
+  Stages modified_stages(const Job& job, bool tries) const;
+  UpdateBlock update_of(const Job& job, const Arrays& piece, std::int64_t begin) const;
+  void measure_gradient(const Job& job, const Arrays& piece, std::int64_t begin, UpdateBlock& update) const;
+  void try_updates();
+  void update_modified(const Job& job, std::int64_t begin, std::int64_t end) const;
 
   // Their room is reserved once: a step allocates nothing.
   std::vector<Shared> shared_;
@@ -150,13 +165,14 @@ class Plan {
   std::vector<Coefficients> own_;
   std::vector<SumPair> sums_;  // of all blocks of all tensors whose rules take sums
   std::vector<SumPair> group_sums_;
-  std::vector<SumPair> norm_terms_;  // of all blocks of all gradients
+  std::vector<SumPair> block_sums_;  // of all blocks of all gradients, then of all updates that are tried
   bool sums_are_placed_ = false;
   RuleKernels present_{};  // a kernel of each phase that some job has
   Extras extras_;
   double average_factor_ = 0;  // how far averages move towards the parameters at this step
   bool ends_step_ = true;      // whether what is prepared is the last of a step
   bool has_stages_ = false;
+  bool modifies_ = false;                                  // whether any job's update is modified
   Stages stages_[dtype_count], last_stages_[dtype_count];  // the latter where a rule reads the gradient last
   Outcome outcome_;
   threads::Share share_{1, false};

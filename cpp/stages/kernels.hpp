@@ -41,12 +41,36 @@ constexpr int norm_term_count = 4;
 using NormKernel = void (*)(const void* gradient, double factor, double power, std::int64_t begin, std::int64_t end,
                             SumPair* sums);
 
+// A block of a tensor's update, and how it is modified: multiplied by a factor, or where it is cautious, by 0 where it
+// does not descend.
+struct UpdateBlock {
+  const void* before;  // the parameter, not yet shrunk by weight decay
+  const void* gradient;
+  void* after;  // what the rule has made of the parameter
+  const Coefficients* coefficients;
+  Decay decay;
+  bool cautious;
+  double factor;
+  double decay_factor;      // of decoupled weight decay
+  const void* mean_square;  // of the gradient, by which it is measured, or null
+  double correction, eps;   // a factor of that, and the least root of the product
+};
+
+// First how many elements are kept, then the sum of their squares before they are multiplied, or of the measured
+// gradient's squares. Of a whole block of a sum.
+using UpdateSums = SumPair (*)(const UpdateBlock& update, std::int64_t n);
+using Modify = void (*)(const UpdateBlock& update, std::int64_t n);
+
 // What there is for each dtype.
 struct StageTable {
   decltype(Stage::load) limit[dtype_count];      // g factor, cut off at -limit and limit
   decltype(Stage::store) set_zero[dtype_count];  // 0, whatever the block holds
   decltype(Stage::store) average[dtype_count];   // a + factor (p - a)
   NormKernel norm_terms[norm_term_count][dtype_count];
+  decltype(Stage::load) copy[dtype_count];
+  decltype(Stage::load) shrink[dtype_count];  // p - factor p
+  UpdateSums update_sums[dtype_count];
+  Modify modify[dtype_count];
 };
 
 }  // namespace ravine

@@ -68,6 +68,7 @@ class Binding:
         sources: dict[str, str | tuple[str, int] | float],
         keys: dict[str, Range | tuple[Range, ...] | None],
         switches: Sequence[str],
+        modifiers: dict[str, Range] = ...,
     ) -> None: ...
 
 class Plan:

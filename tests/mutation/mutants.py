@@ -292,6 +292,38 @@ KERNELS = [
         "tests/test_dropout.py -k streamed",
         "most arrays begin at a cache line",
     ),
+    Mutant(
+        "cautious-by-product",
+        "cpp/stages/modifiers.hpp",
+        "update(i) * sign_(gradient(i)) < 0",
+        "update(i) * gradient(i) < 0",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "so it is written everywhere; small products are 0",
+    ),
+    Mutant(
+        "cautious-hides-nan",
+        "cpp/stages/modifiers.hpp",
+        "(elements.is_kept(i) ? factor : V(0)) * elements.update(i)",
+        "(elements.is_kept(i) ? factor * elements.update(i) : V(0))",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "the same but for NaN",
+    ),
+    Mutant(
+        "limited-decay-stays",
+        "cpp/stages/modifiers.hpp",
+        "V(update.coefficients->decay_coefficient * update.decay_factor)",
+        "V(update.coefficients->decay_coefficient)",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "weight decay seems to be apart from the limit of the gradient",
+    ),
+    Mutant(
+        "cautious-without-the-penalty",
+        "cpp/stages/modifiers.hpp",
+        "return penalizes_ ? g + c_ * before_[i] : g;",
+        "return g;",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "the mask seems to be of the loss alone",
+    ),
 ]
 
 # --- the engine: plan, threads, bindings
@@ -603,6 +635,38 @@ ENGINE = [
         "tests/test_dropout.py -k 'not streamed'",
         "the forward pass checks it",
     ),
+    Mutant(
+        "trial-renews-states",
+        "cpp/plan/plan.cpp",
+        "if (!tries) {",
+        "if (true) {",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "what is loaded seems to need a store",
+    ),
+    Mutant(
+        "cautious-counts-all",
+        "cpp/plan/plan.cpp",
+        "n / (total.first + 1)",
+        "n / total.first",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "the one more only keeps the division finite",
+    ),
+    Mutant(
+        "limit-before-the-mask",
+        "cpp/plan/plan.cpp",
+        "if (job.update_factor * rms > most)",
+        "if (rms > most)",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "the scale of the mask is forgotten",
+    ),
+    Mutant(
+        "new-modifier-unseen",
+        "cpp/bindings/hyper.cpp",
+        "if (found == seen.value.ptr() && seen.is_settled) continue;",
+        "if ((found == seen.value.ptr() || !seen.value) && seen.is_settled) continue;",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "what was not there need not be looked for",
+    ),
 ]
 
 # --- Python: optimizers, layers, data
@@ -911,6 +975,14 @@ OPTIM = [
         "if new.slope >= 0:",
         "tests/test_lbfgs.py",
         "the bracket is mostly in the order of t",
+    ),
+    Mutant(
+        "modifier-outlives-loading",
+        "python/ravine/optim/_grouped_optimizer.py",
+        "            _take_modifiers(group, saved)\n",
+        "",
+        "tests/test_modifiers.py -k 'not Muon'",
+        "update() seems to take over all that was saved",
     ),
 ]
 

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ravine._arrays import describe
+from ravine._hyper import Range
 from ravine._saved import is_list, listed
 from ravine.optim._groups import as_groups, group_prefix
 from ravine.optim._loading import read_groups
+from ravine.optim._modifiers import MODIFIERS, check_modifiers
 from ravine.optim._parameters import Parameters, Record
 from ravine.optim._state import StateView, saved_state
 from ravine.optim.optimizer import Group, Optimizer
@@ -32,6 +34,8 @@ class GroupedOptimizer(Optimizer):
         defaults: the hyper-parameters of every group that does not set its own.
     """
 
+    # The hyper-parameters that a group need not have.
+    _modifiers: ClassVar[dict[str, Range]] = MODIFIERS
     # How gradients of plain arrays are given, for messages.
     _way_of_gradients: ClassVar[str] = "Call step(grads)"
     _kept = (*Optimizer._kept, "_parameters")
@@ -54,13 +58,15 @@ class GroupedOptimizer(Optimizer):
         return self._parameters.records
 
     def _checked(self, group: Mapping[str, Any], index: int) -> dict[str, Any]:
-        """Return a group's hyper-parameters as plain numbers, in the order of `_checks`."""
+        """Return a group's hyper-parameters as plain numbers, in the order of `_checks`, then its modifiers."""
         where = group_prefix(self._owner, index)
         missing = [name for name in self._checks if name not in group]
         if missing:
             raise ValueError(f"{where}the group has no {', '.join(missing)}; set group[{missing[0]!r}] again.")
         hyper = {name: check(where + name, group[name]) for name, check in self._checks.items()}
         self._check_together(hyper, where)
+        hyper |= {name: check(where + name, group[name]) for name, check in self._modifiers.items() if name in group}
+        check_modifiers(where, hyper)
         return hyper
 
     def _sound_groups(self) -> tuple[Group, ...]:
@@ -94,10 +100,11 @@ class GroupedOptimizer(Optimizer):
         if not isinstance(param_group, Mapping) or "params" not in param_group:
             raise TypeError(f"{where}a parameter group is {describe(param_group)}; expected a dict with 'params'.")
         for key in param_group:
-            if key not in self._checks and key not in _GROUP_KEYS:
+            known = (*self._checks, *self._modifiers, *_GROUP_KEYS)
+            if key not in known:
                 raise ValueError(
                     f"{where}unknown hyper-parameter {key!r}; {self._owner} has {', '.join(self._checks)}."
-                    + _did_you_mean(key, (*self._checks, *_GROUP_KEYS))
+                    + _did_you_mean(key, known)
                 )
         hyper = self._checked({**self.defaults, **param_group}, index)
         records = self._parameters.read(param_group["params"], index, self._check_array)
@@ -131,6 +138,18 @@ class GroupedOptimizer(Optimizer):
 
         return freeze
 
+    def _modifier(self, modifiers: Mapping[str, Any]) -> Callable[[], None]:
+        where = f"{self._owner}.modify: "
+        values = {name: check(where + name, modifiers[name]) for name, check in self._modifiers.items()}
+        check_modifiers(where, values)
+        groups = self._sound_groups()
+
+        def modify() -> None:
+            for group in (*groups, self.defaults):
+                _take_modifiers(group, {name: value for name, value in values.items() if value})
+
+        return modify
+
     # --- state
 
     @property
@@ -150,12 +169,27 @@ class GroupedOptimizer(Optimizer):
         foreign = _HYPER_PARAMETERS - self._checks.keys()
         counts = [len(self._parameters.positions(index)) for index in range(self._parameters.group_count)]
         with listed(problems):
-            return read_groups(state_dict, self._sound_groups(), self._checked, counts, foreign, problems)
+            # The modifiers of this optimizer's own groups do not stand in for those that were not saved.
+            ours = [
+                {key: value for key, value in group.items() if key not in self._modifiers}
+                for group in self._sound_groups()
+            ]
+            return read_groups(state_dict, ours, self._checked, counts, foreign, problems)
         return []
 
     def _take_groups(self, groups: Iterable[Group]) -> None:
         for group, saved in zip(self._sound_groups(), groups, strict=True):
             group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})
+            _take_modifiers(group, saved)
+
+
+def _take_modifiers(group: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Give a group these modifiers, and no others."""
+    for name in MODIFIERS:
+        if name in given:
+            group[name] = given[name]
+        else:
+            group.pop(name, None)
 
 
 def _did_you_mean(key: object, known: Iterable[str]) -> str:

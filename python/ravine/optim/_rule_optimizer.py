@@ -239,7 +239,7 @@ class RuleOptimizer(GroupedOptimizer):
         sources: dict[str, str | tuple[str, int] | float] = {name: found[name] for name in taken if name in found}
         for name, source in rule.sources.items():
             sources[name] = found.get(source, source) if isinstance(source, str) else float(source)
-        return _core.Binding(self._owner, rule.name, decay, sources, keys, self._switches)
+        return _core.Binding(self._owner, rule.name, decay, sources, keys, self._switches, self._modifiers)
 
     def _states_for(self, i: int, rule: str, hyper: Mapping[str, Any]) -> dict[str, Array]:
         """Return the state arrays that a rule needs for a parameter, making those that are missing."""

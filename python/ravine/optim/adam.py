@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import Range, flag, non_negative, pair_of_betas
+from ravine.optim._modifiers import ADAM_MODIFIERS
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 # Not a choice of AdamW: with the L2 penalty it is Adam.
@@ -53,6 +54,7 @@ class Adam(RuleOptimizer):
         "eps_root": non_negative,
     }
     _rules = ("adam", "amsgrad")
+    _modifiers = ADAM_MODIFIERS
 
     def __init__(
         self,

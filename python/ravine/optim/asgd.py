@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative
+from ravine.optim._modifiers import no_modifiers
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 
 
@@ -44,6 +45,7 @@ class ASGD(RuleOptimizer):
         "maximize": flag,
     }
     _rules = ("asgd",)
+    _modifiers = no_modifiers("it averages the parameters in the same step")
 
     def __init__(
         self,

@@ -156,6 +156,9 @@ class Handoff(Optimizer):
             "Handoff: a group cannot be added to all stages at once. Add it to each of handoff.optimizers, then go on."
         )
 
+    def _modifier(self, modifiers: Mapping[str, Any]) -> Callable[[], None]:
+        raise ValueError("Handoff: its stages are modified one by one. Call modify() of each of handoff.optimizers.")
+
     def train(self) -> None:
         """Call `train()` of the optimizer at work where it has that, as schedule-free ones do."""
         if isinstance(self.current, ScheduleFree):

@@ -14,6 +14,7 @@ from ravine.optim._grouped_optimizer import GroupedOptimizer
 from ravine.optim._lbfgs.iteration import iterate
 from ravine.optim._lbfgs.memory import Memory, read_memory
 from ravine.optim._lbfgs.space import Space
+from ravine.optim._modifiers import no_modifiers
 from ravine.optim._parameters import Record
 from ravine.optim._step_options import LastStep, StepOptions
 
@@ -100,6 +101,7 @@ class LBFGS(GroupedOptimizer):
     }
     _way_of_gradients = "Return (loss, grads) from the closure"
     _needs_closure = True
+    _modifiers = no_modifiers("its step is a search along a line")
     _kept = (*GroupedOptimizer._kept, "_memory")
 
     def __init__(

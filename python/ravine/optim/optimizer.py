@@ -95,6 +95,46 @@ class Optimizer:
         """Check a group; return what adds it."""
         raise NotImplementedError
 
+    def modify(
+        self, *, cautious: bool = False, max_update_rms: float | None = None, max_grad_rms: float | None = None
+    ) -> None:
+        """Set what becomes of the update d of each parameter before it is taken, in every group.
+
+            d = p after the rule - p before;   g: the gradient, with the L2 penalty where the rule adds one
+            cautious:        d <- d n / (k + 1) where d g < 0, else 0;   k of its n elements do so
+            max_update_rms:  d <- d / max(1, RMS(d) / (lr max_update_rms));   RMS(d) = sqrt(mean(d^2))
+            max_grad_rms:    lr <- lr / max(1, RMS(g / max(sqrt(v'), eps)) / max_grad_rms);   v' as in Adam
+
+        Each looks at a parameter as a whole, and not at others. The first two come in this order after decoupled weight
+        decay, which they leave alone; the third is for the decay too. States are what they are without. The step goes
+        twice over the parameters it concerns, and keeps nothing.
+
+        They are hyper-parameters of groups, there only where they are on. They can be given in group dicts and edited
+        as others, `group["cautious"] = True`, and are saved; `load_state_dict` takes over those that were saved, and
+        these alone.
+
+        Liang, Chen, Liu & Liu 2024, "Cautious Optimizers: Improving Training with One Line of Code"; Shazeer & Stern
+        2018, "Adafactor", section 6; Wortsman et al. 2023, "Stable and Low-Precision Training for Large-Scale
+        Vision-Language Models", algorithm 2, which is AdamW with max_grad_rms=1.
+
+        Args:
+            cautious: take no element of the update that climbs.
+            max_update_rms: the greatest RMS of the update, in units of the group's lr. Above 0; None: no limit.
+            max_grad_rms: of Adam and AdamW: the greatest RMS of the gradient, in units of its usual size. Above 0;
+                None: no limit. Not together with max_update_rms.
+
+        Raises:
+            TypeError, ValueError: a value cannot be used, or this optimizer's step is no update that could be modified;
+                nothing has changed.
+            RuntimeError: this optimizer is in the middle of a step.
+        """
+        modifiers = {"cautious": cautious, "max_update_rms": max_update_rms, "max_grad_rms": max_grad_rms}
+        self._alone("modify", lambda: self._modifier(modifiers))
+
+    def _modifier(self, modifiers: Mapping[str, Any]) -> Callable[[], None]:
+        """Check modifiers; return what sets them."""
+        raise NotImplementedError
+
     @property
     def _records(self) -> Sequence[Record]:
         """The parameters, in the order of the groups."""

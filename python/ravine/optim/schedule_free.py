@@ -11,6 +11,7 @@ from ravine import _core
 from ravine._hyper import averaging_betas, flag, non_negative, proper_fraction, whole
 from ravine.optim._averages import Averages
 from ravine.optim._groups import group_prefix
+from ravine.optim._modifiers import no_modifiers
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 from ravine.optim._step_options import StepOptions
 
@@ -23,6 +24,8 @@ class ScheduleFree(RuleOptimizer):
     y = beta x + (1 - beta) z, where z are the steps of the optimizer underneath. Only the parameters and z are kept;
     the group's "train_mode" says which of the two its parameters are, and is saved with it.
     """
+
+    _modifiers = no_modifiers("its parameters are an average of its steps, no sum of updates")
 
     def _beta(self, group: Mapping[str, Any]) -> float:
         """Return how much of x there is in y."""

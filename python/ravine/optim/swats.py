@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ravine._hyper import flag, non_negative, pair_of_betas
+from ravine.optim._modifiers import no_modifiers
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
 from ravine.optim._state import new_like
 from ravine.optim._step_options import StepOptions
@@ -53,6 +54,7 @@ class SWATS(RuleOptimizer):
     }
     _rules = ("swats", "swats_descent")
     _switches = ("sgd_scale",)
+    _modifiers = no_modifiers("it measures its learning rate by the steps that it makes")
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ravine.reference._common import Array, State, flush, greater, next_step, shrink, state_array
-from ravine.reference._sums import divide_up, lane_sum, squares, sum_in_order, total
+from ravine.reference._sums import ELEMENTS_PER_SUM, divide_up, lane_sum, squares, sum_in_order, total
 
 # A matrix is summed up in blocks of rows of about so many elements, so many blocks at the most; smaller ones together.
 ELEMENTS_PER_BLOCK = 1 << 14
@@ -98,12 +98,16 @@ def _column_sums(blocks: list[Array]) -> Array:
 
 def _total_of_blocks(terms: Array) -> float:
     """Return the sum of matrices, as their elements lie in memory, block by block."""
-    if terms.size == 0:
-        return 0.0
-    shape = terms.shape if terms.flags.c_contiguous else terms.shape[::-1]
-    matrix = shape[-2] * shape[-1]
+    return 0.0 if terms.size == 0 else total(terms, block_of(terms))
+
+
+def block_of(p: Array) -> int:
+    """Return how many elements of a parameter are summed up at a time."""
+    if p.ndim == 1:
+        return ELEMENTS_PER_SUM
+    shape = p.shape if p.flags.c_contiguous else p.shape[::-1]
+    matrix: int = shape[-2] * shape[-1]
     if matrix <= 2 * ELEMENTS_PER_BLOCK:  # some whole matrices are a block
-        size = max(ELEMENTS_PER_BLOCK // matrix, 1) * matrix
-    else:
-        size = _rows_per_block((terms.size // matrix, *shape[-2:])) * shape[-1]
-    return total(terms, size)
+        return max(ELEMENTS_PER_BLOCK // matrix, 1) * matrix
+    columns: int = shape[-1]
+    return _rows_per_block((p.size // matrix, *shape[-2:])) * columns

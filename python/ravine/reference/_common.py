@@ -23,7 +23,7 @@ def state_array(state: State, name: str, p: Array, initial: float = 0.0) -> Arra
     return np.asarray(state[name])
 
 
-def greater(a: Array | np.floating[Any], b: Array) -> Array:
+def greater(a: Array | np.floating[Any], b: Array | np.floating[Any]) -> Array:
     """Return the greater of each pair; b where they do not compare."""
     return np.where(a > b, a, b)
 
