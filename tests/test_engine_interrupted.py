@@ -111,7 +111,7 @@ def test_an_interrupted_step(name, when, kind):
         for each in pair:
             step(each)
         assert is_equal(bits(optimizer, params), bits(undisturbed, others)), f"interrupted at event {n}"
-    assert reached > 1
+    assert reached > 0
 
 
 @pytest.mark.parametrize("kind", ["settrace", "setprofile"])
