@@ -205,3 +205,18 @@ class TestHooksThatRaise:
         assert (handoff.stage, handoff.steps) == (1, 1)
         handoff.step([p.copy()])
         assert len(calls) == 1
+
+
+def test_what_two_signals_have_interrupted_is_done_before_anybody_looks():
+    optimizer = optim.SGD([np.ones(2)], lr=1.0)
+    signals = [KeyboardInterrupt, KeyboardInterrupt]
+
+    def act():
+        if signals:
+            raise signals.pop()
+        optimizer.param_groups[0]["lr"] = 5.0
+
+    with pytest.raises(KeyboardInterrupt):
+        optimizer._go_through_with(act)
+    assert optimizer.param_groups[0]["lr"] == 1.0
+    assert optimizer.state_dict()["param_groups"][0]["lr"] == 5.0
