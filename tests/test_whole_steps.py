@@ -139,6 +139,29 @@ def test_nan_goes_on_where_nothing_is_said_of_it():
         assert optimizer.last_step.applied
 
 
+def test_a_norm_too_large_for_a_number_is_no_reason_to_skip():
+    p = np.zeros(3)
+    optimizer = optim.SGD([p], lr=1e-200)
+    optimizer.step([np.full(3, 1e200)], skip_nonfinite=True)
+    assert optimizer.last_step == LastStep(norm=np.inf)
+    np.testing.assert_allclose(p, -1)
+    optimizer.step([np.full(3, 1e200)], skip_nonfinite=True, max_norm=1.0)  # by which gradients would become 0
+    assert not optimizer.last_step.applied
+
+
+def test_a_bad_number_leaves_what_is_known_of_the_last_step():
+    p = np.zeros(3)
+    optimizer = optim.SGD([p], lr=1.0)
+    optimizer.step([np.full(3, np.nan)], skip_nonfinite=True)
+    optimizer.param_groups[0]["lr"] = "bad"
+    with pytest.raises(TypeError, match="lr='bad'"):
+        optimizer.step([np.ones(3)])
+    assert optimizer.last_step.skipped == 1
+    optimizer.param_groups[0]["lr"] = 1.0
+    optimizer.step([np.ones(3)])
+    np.testing.assert_array_equal(p, -1)
+
+
 def test_a_norm_computed_elsewhere():
     p = np.zeros(2)
     optimizer = optim.SGD([p], lr=1.0)
@@ -205,7 +228,7 @@ BAD = [
     ({"zero_grad": 2}, TypeError, r"zero_grad=2; expected True or False"),
     ({"total_norm": 1.0}, ValueError, r"total_norm=1.0 has no use without max_norm or skip_nonfinite"),
     ({"total_norm": -1.0, "max_norm": 1}, ValueError, r"total_norm=-1.0 is negative"),
-    ({"max_nrom": 1.0}, TypeError, r"unexpected keyword argument 'max_nrom'"),
+    ({"max_nrom": 1.0}, TypeError, r"SGD.step: unexpected keyword argument 'max_nrom'; expected some of max_norm"),
 ]
 
 
@@ -353,14 +376,23 @@ class TestOneByOne:
         w, b = np.zeros(3), np.zeros(2)
         optimizer = optim.Adam({"w": w, "b": b})
         optimizer.step_param("w", np.ones(3))
-        before = bits(optimizer, [w, b])
+        before = [w.copy(), b.copy()]
         with pytest.raises(RuntimeError, match=r"Adam.step_param: .*'w'.* has been updated since the last end_step"):
             optimizer.step_param("w", np.ones(3))
         with pytest.raises(RuntimeError, match=r"Adam.step: in the middle of a step .* Call end_step\(\) first"):
             optimizer.step([np.ones(3), np.ones(2)])
         with pytest.raises(RuntimeError, match=r"in the middle of a step"):
             optimizer.add_param_group({"params": [np.ones(2)]})
-        np.testing.assert_equal(bits(optimizer, [w, b]), before)
+        for look in (optimizer.state_dict, lambda: copy.copy(optimizer), lambda: copy.deepcopy(optimizer)):
+            with pytest.raises(RuntimeError, match=r"made parameter by parameter. Call end_step\(\) first"):
+                look()
+        optimizer.param_groups[0]["lr"] = "bad"
+        with pytest.raises(TypeError, match="lr='bad'"):
+            optimizer.step_param("b", np.ones(2))
+        optimizer.param_groups[0]["lr"] = 1e-3
+        with pytest.raises(RuntimeError, match="has been updated"):  # which a bad number does not forget
+            optimizer.step_param("w", np.ones(3))
+        np.testing.assert_equal([w, b], before)
         optimizer.end_step()
         optimizer.step([np.ones(3), np.ones(2)])
         assert optimizer.state[w]["step"] == 2
@@ -390,5 +422,7 @@ class TestOneByOne:
         optimizer = optim.Handoff([optim.SGD([p], lr=1.0), optim.Adam([p])], at=[1])
         optimizer.step_param(0, np.ones(2))
         assert (optimizer.stage, optimizer.steps) == (0, 0)
+        with pytest.raises(RuntimeError, match=r"Call end_step\(\) first"):
+            optimizer.switch(1)
         optimizer.end_step()
         assert (optimizer.stage, optimizer.steps) == (1, 1)

@@ -226,6 +226,7 @@ void Plan::run() {
   outcome_.clip = 1;
   outcome_.applied = true;
   outcome_.nonfinite.clear();
+  has_nonfinite_ = false;
   if (needs_norm()) {
     if (!outcome_.norm) find_norm();
     apply_norm();
@@ -392,7 +393,8 @@ void Plan::find_norm() {
   if (reduce) reduce(block_sums_.data(), block_sums_.size());
   const auto [value, nonfinite] = norm.of(block_sums_);
   outcome_.norm = value;
-  if (nonfinite == 0) return;
+  has_nonfinite_ = nonfinite > 0;
+  if (!has_nonfinite_) return;
   for (const Job& job : jobs_)
     if (has_nonfinite(block_sums_.data() + job.tensor->first_sum, job.size))
       outcome_.nonfinite.push_back(job.tensor - tensors.data());
@@ -401,7 +403,9 @@ void Plan::find_norm() {
 // Decides whether the step is made, and how far gradients are clipped.
 void Plan::apply_norm() {
   const double norm = *outcome_.norm;
-  if (extras_.skips_nonfinite && (!std::isfinite(norm) || !outcome_.nonfinite.empty())) {
+  // A norm that is too large for a number matters only where something goes by it.
+  const bool goes_by_norm = extras_.total_norm || extras_.max_norm != infinity;
+  if (extras_.skips_nonfinite && (has_nonfinite_ || (goes_by_norm && !std::isfinite(norm)))) {
     outcome_.applied = false;
     return;
   }

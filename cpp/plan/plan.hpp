@@ -175,6 +175,7 @@ class Plan {
   bool modifies_ = false;                                  // whether any job's update is modified
   Stages stages_[dtype_count], last_stages_[dtype_count];  // the latter where a rule reads the gradient last
   Outcome outcome_;
+  bool has_nonfinite_ = false;  // of gradients here or elsewhere
   threads::Share share_{1, false};
 };
 

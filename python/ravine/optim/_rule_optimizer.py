@@ -68,6 +68,7 @@ class RuleOptimizer(GroupedOptimizer):
     def _make_transient(self) -> None:
         super()._make_transient()
         self._plan: _core.Plan | None = None
+        self._is_whole = False  # whether it has all that it needs
         self._last_step: LastStep | None = None  # of plans that are gone
         self._bound: list[str] = []  # the rule of each group in the plan
         self._scratch: dict[int, dict[str, Array]] = {}  # of each parameter whose rule needs it
@@ -102,7 +103,7 @@ class RuleOptimizer(GroupedOptimizer):
             grads, closure = None, grads
         result = None if closure is None else closure()
         gradients = self._parameters.gradients(grads)
-        plan = self._plan or self._make_plan()
+        plan = self._whole_plan()
         groups = self.param_groups
         if not (plan.step(gradients, groups) if options is None else plan.step_with(gradients, groups, options)):
             self._complete(plan)
@@ -112,7 +113,7 @@ class RuleOptimizer(GroupedOptimizer):
     def _step_param(self, param: Any, grad: Any, options: StepOptions) -> None:
         i = self._parameters.position(f"{self._owner}.step_param: param", param)
         self._parameters.check_data()
-        plan = self._plan or self._make_plan()
+        plan = self._whole_plan()
         if not plan.step_one(i, grad, self.param_groups, options):
             self._complete(plan)
             plan.step_one_as_set(i, grad, options)
@@ -164,12 +165,23 @@ class RuleOptimizer(GroupedOptimizer):
 
     def _drop_plan(self) -> None:
         """Let the next step make a new one."""
+        self._check_step_has_ended()
+        self._last_step = self.last_step
+        self._plan = self._direct = None
+
+    def _check_step_has_ended(self) -> None:
         if self._plan is not None and self._plan.updated:
             raise RuntimeError(
                 f"{self._owner}: in the middle of a step that is made parameter by parameter. Call end_step() first."
             )
-        self._last_step = self.last_step
-        self._plan = self._direct = None
+
+    def _whole_plan(self) -> _core.Plan:
+        """Return the plan, made or completed where it has to be."""
+        if self._plan is None:
+            return self._make_plan()
+        if not self._is_whole:
+            self._complete(self._plan)
+        return self._plan
 
     def _make_plan(self) -> _core.Plan:
         self._bound = [""] * self._parameters.group_count
@@ -178,10 +190,11 @@ class RuleOptimizer(GroupedOptimizer):
         return plan
 
     def _complete(self, plan: _core.Plan) -> None:
-        """Give a plan what it lacks. Until it has all of it there is none: what is interrupted begins anew."""
-        self._plan = self._direct = None
+        """Give a plan what it lacks. What is interrupted, or finds an error, begins anew before the next step."""
+        self._direct = None
+        self._is_whole = False
         self._set_groups(plan)
-        self._plan = plan
+        self._plan, self._is_whole = plan, True
         # Those that do something of their own at a step, or whose arrays may be replaced, go the longer way.
         if self._parameters.takes_lists and type(self)._step is RuleOptimizer._step:
             self._direct = plan
@@ -266,6 +279,14 @@ class RuleOptimizer(GroupedOptimizer):
         return {name: record.carried.setdefault(name, np.zeros(())) for name in schema["carried"]}
 
     # --- state
+
+    def _saved(self) -> dict[str, Any]:
+        self._check_step_has_ended()
+        return super()._saved()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._check_step_has_ended()
+        return super().__getstate__()
 
     def _state_of(self, record: Record) -> dict[str, Any]:
         return record.as_dict()

@@ -67,6 +67,7 @@ class LastStep(NamedTuple):
 def read_options(
     owner: str,
     method: str = "step",
+    /,
     *,
     max_norm: Any = None,
     norm_type: Any = 2.0,
@@ -75,9 +76,13 @@ def read_options(
     skip_nonfinite: Any = False,
     zero_grad: Any = False,
     total_norm: Any = None,
+    **unknown: Any,
 ) -> StepOptions:
     """Check the options of a step; see `Optimizer.step`."""
     where = f"{owner}.{method}: "
+    if unknown:
+        names = ", ".join(StepKeywords.__annotations__)
+        raise TypeError(f"{where}unexpected keyword argument {next(iter(unknown))!r}; expected some of {names}.")
     if total_norm is not None:
         total_norm = checked_norm(where + "total_norm", total_norm)
         if max_norm is None and not skip_nonfinite:

@@ -238,6 +238,8 @@ class Handoff(Optimizer):
 
     def _check_stage(self, where: str, stage: int) -> None:
         """Raise where a stage cannot take over from the one at work."""
+        if where == "switch":
+            self.current._check_step_has_ended()
         check_takes_over(f"Handoff.{where}: ", self.optimizers, self.stage, stage)
         if self._followers.alive() and len(self.optimizers[stage].param_groups) != len(self.param_groups):
             raise ValueError(f"Handoff.{where}: {groups_differ(self.optimizers)}")

@@ -204,18 +204,19 @@ class LBFGS(GroupedOptimizer):
                             raise _NotFiniteError(bad)
                     return loss, value, gradient
 
-                result, memory = iterate(space, evaluate, hyper, self._memory)
-                if options.skip_nonfinite:
-                    space.gather(space.x)
-                    if space.nonfinite(space.x):
-                        raise _NotFiniteError([])
+                try:
+                    result, memory = iterate(space, evaluate, hyper, self._memory)
+                    if options.skip_nonfinite:
+                        space.gather(space.x)
+                        if space.nonfinite(space.x):
+                            raise _NotFiniteError([])
+                    memory = memory._replace(steps=self._memory.steps + 1, skipped=0, nonfinite=())
+                except _NotFiniteError as found:
+                    space.put_back()
+                    result = losses[0]
+                    memory = self._memory._replace(skipped=self._memory.skipped + 1, nonfinite=found.names)
             zeroing = [record.zeroing(self._owner, False) for record in self._records] if options.zero_grad else []
-            self._memory = memory._replace(steps=self._memory.steps + 1, skipped=0, nonfinite=())
-        except _NotFiniteError as found:
-            space.put_back()
-            self._memory = self._memory._replace(skipped=self._memory.skipped + 1, nonfinite=found.names)
-            result = losses[0]
-            zeroing = [record.zeroing(self._owner, False) for record in self._records] if options.zero_grad else []
+            self._memory = memory
         except BaseException:
             space.put_back()
             raise

@@ -166,8 +166,9 @@ class Optimizer:
             max_value: cut each element off at -max_value and max_value, after that. Above 0.
             grad_scale: what the loss was multiplied by: gradients are multiplied by 1 / grad_scale first. Finite and
                 not 0.
-            skip_nonfinite: make no step where a gradient holds NaN or infinity: parameters, states, averages and counts
-                keep every byte. `last_step` tells.
+            skip_nonfinite: make no step where a gradient holds NaN or infinity, or the norm to clip by is not finite:
+                parameters, states, averages and counts keep every byte. `last_step` tells. Where `total_norm` is given,
+                it goes by that alone.
             zero_grad: set the gradients that were given to zero, also where the step is skipped.
             total_norm: the norm, where it has been computed elsewhere (of a model spread over processes, say).
 
@@ -340,7 +341,7 @@ class Optimizer:
     ) -> None:
         """Update one parameter as soon as its gradient exists, while that is in cache; `end_step` ends the step.
 
-        The same bits as `step` with all gradients. `state_dict` in between holds some parameters a step ahead.
+        The same bits as `step` with all gradients. Until `end_step` the optimizer cannot be saved or copied.
 
         Args:
             param: its name, or its position among all.
@@ -367,6 +368,9 @@ class Optimizer:
             RuntimeError: no parameter has been updated.
         """
         self._held("end_step", self._end_step)
+
+    def _check_step_has_ended(self) -> None:
+        """Raise in the middle of a step that is made parameter by parameter."""
 
     def _step_param(self, param: Any, grad: Any, options: StepOptions) -> None:
         raise ValueError(f"{self._owner}.step_param: its step needs all gradients at once. Call step().")
