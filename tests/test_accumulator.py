@@ -482,3 +482,39 @@ def test_it_is_forgotten_with_its_optimizer():
     del opt, acc
     gc.collect()
     assert seen() is None
+
+
+def test_a_hook_that_replaces_the_sums_does_not_let_them_be_added_again():
+    w = np.zeros(3)
+    optimizer = optim.SGD([w], lr=1.0)
+    accumulator = optim.Accumulator(optimizer, every=2, average=False)
+    optimizer.register_step_pre_hook(lambda _, args, kwargs: (([g * 1 for g in args[0]], *args[1:]), kwargs))
+    for _ in range(4):
+        accumulator.step([np.ones(3)])
+    np.testing.assert_array_equal(w, -4)
+
+
+def test_a_group_that_is_added_in_the_middle_of_a_window():
+    w = np.zeros(3)
+    optimizer = optim.SGD([w], lr=1.0)
+    accumulator = optim.Accumulator(optimizer, every=2)
+    accumulator.step([np.ones(3)])
+    optimizer.add_param_group({"params": [np.zeros(2)]})
+    assert accumulator.flush()
+    np.testing.assert_array_equal(w, -1)
+
+
+def test_a_bad_number_of_the_optimizer_loses_no_micro_batch():
+    w = np.ones(3)
+    optimizer = optim.SGD([w], lr=1.0)
+    accumulator = optim.Accumulator(optimizer, every=2)
+    accumulator.step([np.full(3, np.nan)], skip_nonfinite=True)
+    accumulator.step([np.ones(3)], skip_nonfinite=True)
+    accumulator.step([np.ones(3)])
+    optimizer.param_groups[0]["lr"] = "bad"
+    with pytest.raises(TypeError, match="lr='bad'"):
+        accumulator.step([np.ones(3)])
+    assert accumulator.pending == 2
+    optimizer.param_groups[0]["lr"] = 1.0
+    assert accumulator.flush()
+    np.testing.assert_array_equal(w, 0)

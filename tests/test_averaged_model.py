@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from ravine import config, nn, optim
@@ -149,3 +152,38 @@ def test_batch_norm_sees_every_batch_the_same():
     with pytest.raises(ZeroDivisionError):
         update_bn(batches, failing, [layer])
     assert (layer.training, layer.momentum) == (False, 0.3)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+@pytest.mark.parametrize("of", [lambda p: [p], lambda p: optim.Adam([p])], ids=["arrays", "optimizer"])
+def test_a_copy_goes_on_by_itself(of, copied):
+    p = np.ones(3)
+    model = AveragedModel(of(p))
+    model.update_parameters()
+    other = copied(model)
+    other.update_parameters([np.full(3, 3.0)])
+    np.testing.assert_array_equal(other.arrays[0], 2)
+    np.testing.assert_array_equal(model.arrays[0], 1)
+    other.update_parameters()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((5, lambda x: x), TypeError, "update_bn: loader is"),
+        (([np.ones((4, 3), np.float32)], None), TypeError, "update_bn: forward is"),
+        (([], lambda x: x), ValueError, "update_bn: loader gave no batch"),
+        (([np.ones((4, 7), np.float32)], None), TypeError, "update_bn: forward is"),
+    ],
+)
+def test_what_cannot_be_passed_through_leaves_the_statistics(arguments, error, message):
+    layer = nn.BatchNorm1d(3)
+    layer(np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32))
+    before = layer.state_dict()
+    with pytest.raises(error, match=message):
+        update_bn(*arguments, [layer])
+    with pytest.raises(ValueError, match="7 channels"):
+        update_bn([np.ones((4, 7), np.float32)], layer, [layer])
+    with pytest.raises(TypeError, match="update_bn: layers is"):
+        update_bn([np.ones((4, 3), np.float32)], layer, 5)
+    np.testing.assert_equal(layer.state_dict(), before)

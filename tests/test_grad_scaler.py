@@ -552,3 +552,10 @@ def test_ctrl_c_leaves_an_iteration_made_or_not(bad, kind):
                 break
         assert not interrupting.done
     assert refusals > 0
+
+
+def test_a_norm_from_elsewhere_is_refused():
+    w = np.ones(3)
+    with pytest.raises(ValueError, match=r"GradScaler.step: total_norm; the gradients are looked at anyway"):
+        optim.GradScaler().step(optim.SGD([w]), [np.full(3, np.nan)], max_norm=1.0, total_norm=1.0)
+    assert (w == 1).all()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import threading
+import time
 import warnings
+import weakref
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from cases import CASES
 from ravine import config, nn, optim
 from ravine.optim.swa_utils import ExponentialMovingAverage
 from ravine.reference.averages import average
+from test_engine_interrupted import Interrupting
 
 SHAPES = [(1,), (15,), (1023,), (1025,), (33, 70), (9001,), (2, 3, 1400)]
 AVERAGED = [case for case in CASES if not case.name.endswith("ScheduleFree")]
@@ -283,3 +289,123 @@ def test_an_average_that_has_been_reshaped_is_refused():
     with pytest.raises(ValueError, match=r"the average of params\[0\]"):
         optimizer.step([np.ones(2)])
     assert (p == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["settrace", "setprofile"])
+@pytest.mark.parametrize("handoff", [False, True])
+def test_ctrl_c_anywhere_leaves_the_parameters(handoff, kind):
+    p = np.zeros(3)
+    optimizer = optim.SGD([p], lr=1.0)
+    if handoff:
+        optimizer = optim.Handoff([optimizer, optim.Adam([p])])
+    ema = ExponentialMovingAverage(optimizer, 0.5)
+    for _ in range(2):
+        optimizer.step([-np.ones(3)])
+    for n in range(1, 1000):
+        try:
+            with Interrupting(kind, n) as interrupting, ema.applied():
+                np.testing.assert_array_equal(p, 1.5)
+        except KeyboardInterrupt:
+            pass
+        np.testing.assert_array_equal(p, 2, err_msg=f"interrupted at event {n}")
+        if not interrupting.done:
+            break
+    assert n > 10
+    optimizer.step([-np.ones(3)])
+    np.testing.assert_array_equal(ema.arrays[0], 2.25)
+
+
+def test_leaving_waits_for_a_step_of_another_thread():
+    p = np.zeros(3)
+    optimizer = optim.SGD([p], lr=1.0)
+    ema = ExponentialMovingAverage(optimizer, 0.5)
+    optimizer.step([-np.ones(3)])
+    ended = threading.Event()
+
+    def refused():
+        while not ended.is_set():
+            with suppress(RuntimeError):
+                optimizer.step([np.zeros(3)])
+
+    thread = threading.Thread(target=refused)
+    thread.start()
+    try:
+        for _ in range(50):
+            with suppress(RuntimeError), ema.applied():  # entering may be refused in the middle of a step
+                time.sleep(1e-4)
+    finally:
+        ended.set()
+        thread.join()
+    np.testing.assert_array_equal(p, 1)
+
+
+def test_a_parameter_made_read_only_within_can_be_restored():
+    p = np.zeros(3)
+    optimizer = optim.SGD([p], lr=1.0)
+    ema = ExponentialMovingAverage(optimizer, 0.5)
+    for _ in range(2):
+        optimizer.step([-np.ones(3)])
+    with pytest.raises(ValueError, match="read-only"), ema.applied():
+        p.flags.writeable = False
+    p.flags.writeable = True
+    np.testing.assert_array_equal(p, 1.5)
+    ema.restore()
+    np.testing.assert_array_equal(p, 2)
+    ema.restore()  # there is nothing to do
+
+
+def test_a_removed_average_acts_on_nothing():
+    optimizer = optim.SGD([np.ones(2)])
+    first = ExponentialMovingAverage(optimizer)
+    first.remove()
+    second = ExponentialMovingAverage(optimizer)
+    first.remove()
+    assert optimizer.state_dict()["averages"]["steps"] == 0
+    with pytest.raises(RuntimeError, match="this average has been removed"), first.applied():
+        pass
+    second.remove()
+
+
+def test_within_applied_nothing_is_added_or_copied():
+    optimizer = optim.SGD([np.ones(2)])
+    ema = ExponentialMovingAverage(optimizer)
+    with ema.applied():
+        with pytest.raises(RuntimeError, match=r"SGD\.add_param_group: the parameters are the averages"):
+            optimizer.add_param_group({"params": [np.ones(3)]})
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(RuntimeError, match="a copy: the parameters are the averages"):
+                copied(optimizer)
+
+
+def test_stages_of_a_handoff():
+    p = np.ones(2)
+    stages = [optim.Adam([p]), optim.SGD([p])]
+    optimizer = optim.Handoff(stages)
+    alone = ExponentialMovingAverage(stages[0])
+    with pytest.raises(ValueError, match="this Adam has an average already"):
+        ExponentialMovingAverage(optimizer)
+    alone.remove()
+    stages[1].step_param(0, np.ones(2))
+    with pytest.raises(RuntimeError, match=r"Call end_step\(\) first"):
+        ExponentialMovingAverage(optimizer)
+    assert stages[0]._averages is None
+    stages[1].end_step()
+    ExponentialMovingAverage(optimizer)
+    with pytest.raises(ValueError, match="this Adam is a stage; the average is that of its Handoff"):
+        ExponentialMovingAverage.of(stages[0])
+    for copied in (copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))):
+        copied(stages[0]).step([np.ones(2)])
+        copied(optimizer).step([np.ones(2)])
+
+
+def test_an_optimizer_with_an_average_dies_at_once():
+    optimizer = optim.SGD([np.ones(2)])
+    ema = ExponentialMovingAverage(optimizer)
+    optimizer.step([np.ones(2)])
+    gc.disable()
+    try:
+        alive = weakref.ref(optimizer)
+        del optimizer, ema
+        assert alive() is None
+    finally:
+        gc.enable()

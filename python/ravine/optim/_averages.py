@@ -33,8 +33,8 @@ class Averages:
         self.decay, self.warmup, self.every = decay, warmup, every
         self.arrays: list[Array] = []
         self.steps: Array = np.zeros((), np.int64)  # the compiled part advances it
-        self.saved_by: object = None  # the optimizer whose state they are part of
-        self.is_applied = False  # whether the parameters hold the averages for now
+        self.before: list[Array] | None = None  # what the parameters were, where they are the averages for now
+        self.applied_by: object = None  # who has put them there
 
     @property
     def updates(self) -> int:
@@ -55,12 +55,17 @@ class Averages:
         ]
         plan.set_averages(pinned, self.decay, self.warmup, self.every, self.steps)
 
-    def check_not_applied(self, owner: str) -> None:
-        """Raise where a step would go on from the averages instead of the parameters."""
-        if self.is_applied:
+    def check_not_applied(self, where: str) -> None:
+        """Raise where something would go on from the averages instead of the parameters."""
+        if self.before is not None:
             raise RuntimeError(
-                f"{owner}.step: the parameters are the averages, within applied(). Leave that block before a step."
+                f"{where}: the parameters are the averages, within applied(). Leave that block first, or "
+                "call restore()."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.check_not_applied("a copy")
+        return self.__dict__
 
     # --- saving
 
@@ -75,6 +80,7 @@ class Averages:
             if not isinstance(saved, Mapping) or not {"steps", "arrays"} <= saved.keys():
                 problems.append("expected a dict of 'steps' and 'arrays'")
                 return lambda: None
+            problems += [f"unknown {name!r}" for name in saved if name not in ("steps", "arrays")]
             steps = noted(whole, "'steps'", saved["steps"], problems)
             given = saved["arrays"]
             if not is_list(given) or len(given) != len(records):

@@ -86,6 +86,8 @@ class RuleOptimizer(GroupedOptimizer):
         return 0.0
 
     def _group_adder(self, param_group: Mapping[str, Any]) -> Callable[[], None]:
+        if self._averages is not None:
+            self._averages.check_not_applied(f"{self._owner}.add_param_group")
         add = super()._group_adder(param_group)
 
         def add_and_plan_anew() -> None:
@@ -145,6 +147,8 @@ class RuleOptimizer(GroupedOptimizer):
         return int(self._steps_made)
 
     def _averager(self, averages: Averages | None) -> Callable[[], None]:
+        self._check_step_has_ended()
+
         def attach() -> None:
             self._drop_plan()
             self._averages = averages
@@ -205,7 +209,7 @@ class RuleOptimizer(GroupedOptimizer):
         given = [(record.pinned, record.group, record.step) for record in self._records]
         plan = _core.Plan(self._owner, given, self._steps_made, self._steps_skipped)
         if self._averages is not None:
-            self._averages.check_not_applied(self._owner)
+            self._averages.check_not_applied(f"{self._owner}.step")
             self._averages.give_to(plan, self._records)
         plan.set_frozen(self._parameters.frozen)
         return plan

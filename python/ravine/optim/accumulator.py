@@ -141,7 +141,7 @@ class Accumulator(Driver):
             RuntimeError: it is in the middle of a step.
         """
         _check_options("flush", options)
-        return self._held("flush", lambda: self._window.count > 0 and self._make_step(options))
+        return self._held("flush", lambda: self._grown().count > 0 and self._make_step(options))
 
     def _make_step(self, options: dict[str, Any]) -> bool:
         window, optimizer = self._window, self.optimizer
@@ -162,6 +162,9 @@ class Accumulator(Driver):
     def _finish(self) -> None:
         window = self._window
         if self._is_spent(window):
+            if any(each._pre_step for each in (self.optimizer, *getattr(self.optimizer, "optimizers", ()))):
+                for total in window.sums:  # a hook may have given other arrays, which have been set to zero instead
+                    total.fill(0)
             window.counts[...] = 0
         window.step_before = None
 

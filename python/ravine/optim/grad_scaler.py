@@ -212,6 +212,10 @@ class GradScaler(Driver):
             )
         if not flag("GradScaler.step: skip_nonfinite", options.setdefault("skip_nonfinite", True)):
             raise ValueError("GradScaler.step: skip_nonfinite=False; a step with what is not finite is always skipped.")
+        if options.get("total_norm") is not None:
+            raise ValueError(
+                "GradScaler.step: total_norm; the gradients are looked at anyway, for what is not finite. Leave it out."
+            )
         return self._held("step", lambda: self._step(optimizer, grads, options))
 
     def _step(self, optimizer: Optimizer | Accumulator, grads: Any, options: dict[str, Any]) -> Any:

@@ -70,7 +70,7 @@ class Handoff(Optimizer):
     (1, 0.5)
     """
 
-    _kept = ("_owner", "_averages", "optimizers", "at", "_beginning")
+    _kept = ("_owner", "_averages", "_saves_averages", "optimizers", "at", "_beginning")
 
     def __init__(self, optimizers: Sequence[Optimizer], at: Sequence[int] | None = None) -> None:
         self.optimizers = checked_stages(optimizers)

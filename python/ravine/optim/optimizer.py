@@ -59,7 +59,7 @@ class Optimizer:
     # Whether a step evaluates the loss at several places.
     _needs_closure: bool = False
     # The attributes that are copied and pickled. The others follow from these, or belong to this object alone.
-    _kept: ClassVar[tuple[str, ...]] = ("_owner", "_averages", "defaults", "param_groups")
+    _kept: ClassVar[tuple[str, ...]] = ("_owner", "_averages", "_saves_averages", "defaults", "param_groups")
 
     defaults: dict[str, Any]
     param_groups: list[Group]
@@ -67,6 +67,7 @@ class Optimizer:
     def __init__(self) -> None:
         self._owner = type(self).__name__
         self._averages: Averages | None = None
+        self._saves_averages = False  # or a Handoff does, of which this is a stage
         self._make_transient()
 
     def _make_transient(self) -> None:
@@ -508,7 +509,7 @@ class Optimizer:
 
     def _saved_with_averages(self) -> dict[str, Any]:
         saved = self._saved()
-        if self._averages is not None and self._averages.saved_by is self:
+        if self._averages is not None and self._saves_averages:
             saved["averages"] = self._averages.saved()
         return saved
 
@@ -555,7 +556,7 @@ class Optimizer:
 
     def _checked_averages(self, state_dict: Any, problems: list[str]) -> Callable[[], None]:
         averages = self._averages
-        kept = averages is not None and averages.saved_by is self
+        kept = averages is not None and self._saves_averages
         given = isinstance(state_dict, Mapping) and "averages" in state_dict
         if averages is not None and kept and given:
             return within("averages", averages.loader(self._records), state_dict["averages"], problems)

@@ -71,8 +71,8 @@ class AveragedModel:
         decay = multi_avg_fn.decay if isinstance(multi_avg_fn, _Moving) else None
         self._is_compiled = avg_fn is None and (multi_avg_fn is None or isinstance(multi_avg_fn, _Moving | _Mean))
         self._averages = Averages("AveragedModel", decay)
-        self._records = _records_of(params)
-        self._averages.cover(self._records)
+        self._parameters = _parameters_of(params)
+        self._averages.cover(self._parameters.records)
 
     @property
     def arrays(self) -> list[Array]:
@@ -93,7 +93,9 @@ class AveragedModel:
         Raises:
             TypeError, ValueError: something does not fit; the averages are as they were.
         """
-        records = self._records if params is None else _records_of(params)
+        parameters = self._parameters if params is None else _parameters_of(params)
+        parameters.check_data()
+        records = parameters.records
         if len(records) != len(self.arrays):
             raise ValueError(f"AveragedModel: got {len(records)} parameters; expected {len(self.arrays)}.")
         for record, kept in zip(records, self.arrays, strict=True):
@@ -145,13 +147,13 @@ class AveragedModel:
         Raises:
             ValueError: it does not fit; the message lists why, and the averages are as they were.
         """
-        checked("AveragedModel", "average", self._averages.loader(self._records), state_dict)()
+        checked("AveragedModel", "average", self._averages.loader(self._parameters.records), state_dict)()
 
 
-def _records_of(params: Iterable[Any] | Optimizer) -> Sequence[Record]:
-    if isinstance(params, Optimizer):
-        return params._records
-    return Parameters("AveragedModel", "").read(params, 0, lambda *_: None)
+def _parameters_of(params: Iterable[Any] | Optimizer) -> Parameters:
+    given = [record.param for record in params._records] if isinstance(params, Optimizer) else params
+    records = Parameters("AveragedModel", "").read(given, 0, lambda *_: None)
+    return Parameters("AveragedModel", "", records)
 
 
 class _Moving:
@@ -209,21 +211,35 @@ def update_bn(loader: Iterable[Any], forward: Callable[[Any], Any], layers: Iter
         layers: the batch norm layers; others among them are left alone.
 
     Raises:
-        TypeError: something among the layers is none.
+        TypeError: an argument cannot be used, or something among the layers is none.
+        ValueError: there was no batch. After an error the statistics are as they were.
     """
+    if not callable(forward):
+        raise TypeError(f"update_bn: forward is {describe(forward)}; expected a function.")
+    for name, value in (("loader", loader), ("layers", layers)):
+        if not isinstance(value, Iterable):
+            raise TypeError(f"update_bn: {name} is {describe(value)}; expected an iterable.")
     norms = [layer for layer in layers if _is_norm(layer)]
     if not norms:
         return
-    before = [(layer, layer.training, layer.momentum) for layer in norms]
+    before = [(layer, layer.training, layer.momentum, layer.state_dict()) for layer in norms]
+    seen = 0
     try:
         for layer in norms:
             layer.reset_running_stats()
             layer.momentum = None
             layer.train()
         for batch in loader:
-            forward(batch[0] if isinstance(batch, list | tuple) else batch)
+            forward(batch[0] if isinstance(batch, list | tuple) and batch else batch)
+            seen += 1
+        if seen == 0:
+            raise ValueError("update_bn: loader gave no batch; the statistics are as they were.")
+    except BaseException:
+        for layer, _, _, state in before:
+            layer.load_state_dict(state)
+        raise
     finally:
-        for layer, training, momentum in before:
+        for layer, training, momentum, _ in before:
             layer.momentum = momentum
             layer.train(training)
 

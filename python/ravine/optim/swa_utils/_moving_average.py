@@ -72,13 +72,12 @@ class ExponentialMovingAverage:
         )
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{where}optimizer is {describe(optimizer)}; expected an optimizer.")
-        if optimizer._averages is not None:
-            raise ValueError(f"{where}this {optimizer._owner} has an average already. Call its remove() first.")
-        averages.saved_by = optimizer
+        for each in (optimizer, *getattr(optimizer, "optimizers", ())):
+            if each._averages is not None:
+                raise ValueError(f"{where}this {each._owner} has an average already. Call its remove() first.")
         averages.cover(optimizer._records)
-        optimizer._alone("ExponentialMovingAverage", lambda: optimizer._averager(averages))
         self._optimizer, self._averages = optimizer, averages
-        self._before: list[Array] = []  # the parameters, while they are the average
+        optimizer._alone("ExponentialMovingAverage", lambda: self._attaching(averages))
 
     @classmethod
     def of(cls, optimizer: Optimizer) -> ExponentialMovingAverage:
@@ -87,11 +86,14 @@ class ExponentialMovingAverage:
         Raises:
             ValueError: it has none.
         """
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"ExponentialMovingAverage.of: got {describe(optimizer)}; expected an optimizer.")
         averages = optimizer._averages
-        if averages is None:
-            raise ValueError(f"ExponentialMovingAverage.of: this {optimizer._owner} has no average.")
+        if averages is None or not optimizer._saves_averages:
+            whose = "has no average" if averages is None else "is a stage; the average is that of its Handoff"
+            raise ValueError(f"ExponentialMovingAverage.of: this {optimizer._owner} {whose}.")
         found = cls.__new__(cls)
-        found._optimizer, found._averages, found._before = optimizer, averages, []
+        found._optimizer, found._averages = optimizer, averages
         return found
 
     @property
@@ -120,57 +122,89 @@ class ExponentialMovingAverage:
         return self._averages.updates
 
     def remove(self) -> None:
-        """Let the optimizer renew the average no more. The arrays stay as they are.
+        """Let the optimizer renew the average no more; nothing happens where it does not. The arrays stay as they are.
 
         Raises:
             RuntimeError: the optimizer is in the middle of a step, or the parameters are the average.
         """
         self._averages.check_not_applied("ExponentialMovingAverage.remove")
-        self._optimizer._alone("ExponentialMovingAverage.remove", lambda: self._optimizer._averager(None))
+        if self._optimizer._averages is self._averages:
+            self._optimizer._alone("ExponentialMovingAverage.remove", lambda: self._attaching(None))
+
+    def _attaching(self, averages: Averages | None) -> Callable[[], None]:
+        attach = self._optimizer._averager(averages)
+
+        def attach_and_note() -> None:
+            attach()
+            self._optimizer._saves_averages = averages is not None
+
+        return attach_and_note
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Put the average into the parameters within a `with` block, and what they were back after it.
 
-        Within, a step raises; `state_dict` saves as outside.
+        Within, a step raises; `state_dict` saves as outside. It leaves when a step of another thread has ended.
 
         Raises:
-            RuntimeError: the optimizer is in the middle of a step, or the parameters are the average already.
+            RuntimeError: the optimizer is in the middle of a step, the parameters are the average already, or the
+                average has been removed.
         """
-        self._optimizer._alone("applied", self._applying)
+        block = object()
         try:
+            self._optimizer._alone("applied", lambda: self._applying(block))
             yield
         finally:
-            self._optimizer._alone("applied", self._restoring)
+            try:
+                self._leave(block)
+            except KeyboardInterrupt:
+                self._leave(block)
+                raise
 
-    def _applying(self) -> Callable[[], None]:
+    def restore(self) -> None:
+        """Put back what the parameters were before `applied()`; nothing happens where they are.
+
+        That is done on leaving the block; it is here for what an error has kept from it, such as a parameter that has
+        been made read-only.
+        """
+        self._optimizer._between_steps(lambda: self._optimizer._go_through_with(self._restoring()))
+
+    def _leave(self, block: object) -> None:
+        if self._averages.applied_by is block:
+            self.restore()
+
+    def _applying(self, block: object) -> Callable[[], None]:
         self._averages.check_not_applied("ExponentialMovingAverage.applied")
+        if self._optimizer._averages is not self._averages:
+            raise RuntimeError("ExponentialMovingAverage.applied: this average has been removed from its optimizer.")
         arrays = self._parameters()
         before = [array.copy(order="K") for array in arrays]
         attach = self._optimizer._averager(self._averages)  # so that the next step looks whether it may be made
 
         def apply() -> None:
             attach()
-            self._before = before
-            self._averages.is_applied = True
+            self._averages.applied_by = block
+            self._averages.before = before
             for array, average in zip(arrays, self._averages.arrays, strict=True):
                 array[...] = average
 
         return apply
 
     def _restoring(self) -> Callable[[], None]:
-        arrays, before = self._parameters(), self._before
+        before = self._averages.before
+        arrays = [] if before is None else self._parameters()
 
         def restore() -> None:
-            for array, value in zip(arrays, before, strict=True):
+            for array, value in zip(arrays, before or (), strict=True):
                 array[...] = value
-            self._averages.is_applied = False
-            self._before = []
+            self._averages.before = self._averages.applied_by = None
 
         return restore
 
     def _parameters(self) -> list[Array]:
         records = self._optimizer._records
+        at_work: Any = getattr(self._optimizer, "current", self._optimizer)
+        at_work._parameters.check_data()
         self._averages.cover(records)
         for record in records:
             record.pinned.check_unchanged()
