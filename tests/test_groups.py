@@ -298,3 +298,22 @@ def test_one_array_under_two_names_is_refused_by_the_optimizer():
     tied = np.ones((2, 2))
     with pytest.raises(ValueError, match=r"'wte'.*'head'.*are the same array"):
         optim.SGD(optim.groups({"wte": tied, "head": tied}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"no_decay": lambda name, array: array}, TypeError, r"groups: no_decay of 'a'=array"),
+        ({"lr": 1e308, "lr_scale": {"a": 1e10}}, ValueError, r"groups: lr of 'decay_lr_scale_10000000000.0'=inf"),
+        ({"lr": 1.0, "layer_decay": 0.5}, ValueError, r"no name has a block such as 'blocks.0'"),
+    ],
+)
+def test_what_functions_and_factors_come_to(arguments, error, message):
+    names = {"a": np.ones((2, 2)), "blocks." + "9" * 5000: np.ones((2, 2))}
+    with pytest.raises(error, match=message):
+        optim.groups(names, **arguments)
+
+
+def test_a_function_may_say_so_as_numpy_does():
+    (first, second) = optim.groups({"a": np.ones(2), "b": np.zeros(2)}, no_decay=lambda _, array: array.any())
+    assert (first["name"], second["name"]) == ("no_decay", "decay")

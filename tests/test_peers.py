@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from peers import PEERS, __main__, batch_norm, measure, tables, worker
+from peers import PEERS, __main__, batch_norm, measure, tables, whole, worker
 from peers.layers import WrongResultError, case, make
 from peers.machine import describe
 from peers.measure import Contenders, Ratio
@@ -412,3 +412,26 @@ def test_a_file_of_something_else_is_refused(capsys, tmp_path):
     file.write_text('{"machine": {}}', encoding="utf-8")
     assert __main__.main(["--from", str(file)]) == 1
     assert "expected results written with --json, with batch-norm, loops, machine, steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", whole.BYTES)
+def test_whole_steps_are_the_same(kind):
+    pytest.importorskip("torch")
+    ours, theirs = (work("adam", "flat:3001") for _ in range(2))
+    for name, each in (("ravine", ours), ("torch_fused", theirs)):
+        step, fresh = whole.STEPS[name](kind, each), [grad.copy() for grad in each.grads]
+        for _ in range(3):
+            for grad, values in zip(each.grads, fresh, strict=True):
+                np.copyto(grad, values)
+            step()
+    for a, b in zip(ours.params, theirs.params, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert all((not g.any()) == ("zero" in kind) for g in (*ours.grads, *theirs.grads))
+
+
+def test_whole_steps_are_measured():
+    task = worker.Task("adam", "mlp_tiny", 1e-4, whole="clip, average, zero")
+    contender = worker.Here("ravine")
+    contender.begin(task)
+    assert contender.measure() > 0
+    contender.end()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ravine._arrays import as_array, describe
-from ravine._hyper import non_negative, positive_unit, shown, whole
+from ravine._hyper import flag, non_negative, positive_unit, shown, whole
 from ravine.optim._groups import as_named
 from ravine.optim._patterns import matches, matching
 
@@ -120,6 +120,7 @@ def groups(
             group["lr"] = lr if rules.scale is None else lr * rules.scale
             if layer_decay is not None and rules.layer is not None:
                 group["lr"] *= layer_decay ** (last - rules.layer)
+            non_negative(f"groups: lr of {rules.name!r}", group["lr"])
         if rules.decays is False:
             group["weight_decay"] = 0.0
         elif weight_decay is not None:
@@ -158,7 +159,9 @@ def _decays(no_decay: Any, arrays: Mapping[str, Array]) -> dict[str, bool]:
     if no_decay is None:
         return {}
     if callable(no_decay):
-        return {name: not no_decay(name, array) for name, array in arrays.items()}
+        said = {name: no_decay(name, array) for name, array in arrays.items()}
+        plain = {name: bool(value) if isinstance(value, np.bool_) else value for name, value in said.items()}
+        return {name: not flag(f"groups: no_decay of {name!r}", value) for name, value in plain.items()}
     if isinstance(no_decay, str) or not isinstance(no_decay, Iterable):
         raise TypeError(
             f"groups: no_decay={shown(no_decay)}; expected a list of patterns such as ['bias', 'pos_embed'], or a "
@@ -230,6 +233,6 @@ def _block(name: str) -> tuple[str, int] | None:
     """Return where in the network the block of a parameter is, and its number."""
     components = name.split(".")
     for i, (component, number) in enumerate(pairwise(components), 1):
-        if component in _BLOCKS and number.isdecimal():
+        if component in _BLOCKS and number.isdecimal() and len(number) < 10:
             return ".".join(components[:i]), int(number)
     return None
