@@ -101,6 +101,39 @@ def test_a_function_that_fails_changes_nothing():
     np.testing.assert_equal(model.state_dict(), before)
 
 
+def test_a_function_may_answer_what_only_shows_its_memory():
+    class Shown:
+        def __init__(self, array):
+            self.__array_interface__ = array.__array_interface__
+            self.held = array
+
+    answer = Shown
+    model = AveragedModel([np.ones(3)], avg_fn=lambda a, p, n: answer(a + n))
+    model.update_parameters()
+    model.update_parameters()
+    np.testing.assert_array_equal(model.arrays[0], 2.0)
+
+    class Nothing:
+        __array_interface__ = {"version": 3, "shape": (), "typestr": "<f8", "data": None}
+
+    answer = lambda _: Nothing()  # noqa: E731
+    with pytest.raises(TypeError, match=r"AveragedModel: what avg_fn made of averages\[0\]: cannot see the memory"):
+        model.update_parameters()
+    np.testing.assert_array_equal(model.arrays[0], 2.0)
+
+
+def test_an_average_that_is_read_only_is_seen_before_any_changes():
+    params = [np.ones(3), np.ones(2)]
+    model = AveragedModel(params, avg_fn=lambda a, p, n: p)
+    model.update_parameters()
+    model.arrays[1].flags.writeable = False
+    params[0] += 1
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=r"AveragedModel: the average of params\[1\] is read-only"):
+        model.update_parameters()
+    np.testing.assert_equal(model.state_dict(), before)
+
+
 def test_saving():
     seen = walk(np.float32)
     one, other = (AveragedModel([p.copy() for p in seen[0]]) for _ in range(2))

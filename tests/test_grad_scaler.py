@@ -80,6 +80,7 @@ def test_the_users_own_scale_is_taken_beside_it():
 def test_scaling_outputs():
     scaler = optim.GradScaler(init_scale=4.0)
     assert scaler.scale(1.5) == 6.0
+    assert scaler.scale(-(10**400)) == -np.inf
     nested = scaler.scale([1, (np.ones(2), {"a": np.float32(0.5)})])
     assert nested[0] == 4.0
     assert isinstance(nested[1], tuple)

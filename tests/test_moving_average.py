@@ -95,7 +95,10 @@ def test_parameter_by_parameter():
     params, alone = ([np.ones(3), np.ones(2000), np.ones(2)] for _ in range(2))
     optimizer, other = (optim.Adam(each, lr=0.1) for each in (params, alone))
     ema, expected = (ExponentialMovingAverage(each, 0.5) for each in (optimizer, other))
-    for k in range(3):
+    for each in (optimizer, other):  # so that the average of the last lies behind it
+        for _ in range(2):
+            each.step([np.ones_like(p) for p in params])
+    for k in range(2, 5):
         grads = [np.full_like(p, k + 1.0) for p in params]
         other.step([*grads[:2], None])
         optimizer.step_param(1, grads[1])
@@ -175,6 +178,8 @@ def test_a_group_that_is_added_gets_an_average():
     ema = ExponentialMovingAverage(optimizer, 0.5)
     optimizer.step([-np.ones(3)])
     optimizer.add_param_group({"params": q})
+    np.testing.assert_array_equal(ema.arrays[1], q)
+    optimizer.load_state_dict(optimizer.state_dict())
     optimizer.step([[-np.ones(3)], [-np.ones(2)]])
     np.testing.assert_equal(ema.arrays, [np.full(3, 1.5), np.full(2, 5.5)])
 
@@ -278,6 +283,28 @@ def test_states_that_do_not_fit():
         np.testing.assert_equal(averaged.state_dict(), whole)
 
 
+@pytest.mark.parametrize("change", ["flags", "dtype"])
+def test_an_average_that_cannot_take_new_values_is_seen_before_any_does(change):
+    params = [np.ones(2), np.ones(3)]
+    optimizer = optim.SGD(params, lr=1.0)
+    ema = ExponentialMovingAverage(optimizer, 0.5)
+    saved = optimizer.state_dict()
+    optimizer.step([np.ones(2), np.ones(3)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if change == "flags":
+            ema.arrays[1].flags.writeable = False
+        else:
+            ema.arrays[1].dtype = np.int64
+    with pytest.raises(ValueError, match=r"ExponentialMovingAverage: the average of params\[1\] is"):
+        optimizer.load_state_dict(saved)
+    with pytest.raises(ValueError, match=r"ExponentialMovingAverage: the average of params\[1\] is"), ema.applied():
+        pass
+    assert not any(p.any() for p in params)
+    assert not ema.arrays[0].any()
+    assert ema.updates == 1
+
+
 def test_an_average_that_has_been_reshaped_is_refused():
     p = np.ones(2)
     optimizer = optim.SGD([p], lr=1.0)
@@ -373,7 +400,7 @@ def test_within_applied_nothing_is_added_or_copied():
         with pytest.raises(RuntimeError, match=r"SGD\.add_param_group: the parameters are the averages"):
             optimizer.add_param_group({"params": [np.ones(3)]})
         for copied in (copy.copy, copy.deepcopy, pickle.dumps):
-            with pytest.raises(RuntimeError, match="a copy: the parameters are the averages"):
+            with pytest.raises(RuntimeError, match="ExponentialMovingAverage: a copy: the parameters are the averages"):
                 copied(optimizer)
 
 

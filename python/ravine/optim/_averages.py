@@ -9,7 +9,7 @@ import numpy as np
 
 from ravine import _core
 from ravine._hyper import whole
-from ravine._saved import is_list, noted, of_array
+from ravine._saved import is_list, listed, noted, of_array
 from ravine.optim._parameters import Record
 from ravine.optim._state import new_like
 
@@ -46,6 +46,15 @@ class Averages:
         for record in records[len(self.arrays) :]:
             self.arrays.append(new_like(record.array, record.array, _PLACE, record.array.shape))
 
+    def check(self, records: Sequence[Record]) -> None:
+        """Cover these parameters; raise where somebody has made of an average what cannot take new values."""
+        self.cover(records)
+        for record, array in zip(records, self.arrays, strict=True):
+            where = f"{self.owner}: the average of {record.label}"
+            of_array(record.array.dtype, record.array.shape)(where, array)
+            if not array.flags.writeable:
+                raise ValueError(f"{where} is read-only. Set arr.flags.writeable = True.")
+
     def give_to(self, plan: _core.Plan, records: Sequence[Record]) -> None:
         """Let a plan of these parameters renew them."""
         self.cover(records)
@@ -64,7 +73,7 @@ class Averages:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        self.check_not_applied("a copy")
+        self.check_not_applied(f"{self.owner}: a copy")
         return self.__dict__
 
     # --- saving
@@ -86,13 +95,14 @@ class Averages:
             if not is_list(given) or len(given) != len(records):
                 problems.append(f"'arrays' is not a list of {len(records)} arrays")
                 return lambda: None
+            with listed(problems):
+                self.check(records)
             copies = [
                 noted(of_array(record.array.dtype, record.array.shape), f"that of {record.label}", value, problems)
                 for record, value in zip(records, given, strict=True)
             ]
 
             def take_over() -> None:
-                self.cover(records)
                 for array, copy in zip(self.arrays, copies, strict=True):
                     array[...] = copy
                 self.steps[...] = steps

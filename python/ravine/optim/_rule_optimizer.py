@@ -93,6 +93,8 @@ class RuleOptimizer(GroupedOptimizer):
         def add_and_plan_anew() -> None:
             self._drop_plan()
             add()
+            if self._averages is not None:
+                self._averages.cover(self._records)  # from here on, and in what is saved
 
         return add_and_plan_anew
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ravine._arrays import as_array, describe, is_tensor, place
-from ravine._hyper import Range, at_least, flag, is_number, proper_fraction, whole
+from ravine._hyper import Range, as_float, at_least, flag, is_number, proper_fraction, whole
 from ravine._saved import checked, noted, of_scalar
 from ravine._sparse import SparseGrad, is_sparse_tensor
 from ravine.optim._drivers import Driver, check_drivable
@@ -393,7 +393,7 @@ def _rounded(scale: float) -> float:
 
 def _multiplied(outputs: Any, scale: float) -> Any:
     if is_number(outputs) and not isinstance(outputs, np.generic):
-        return outputs * scale
+        return as_float("GradScaler.scale: outputs", outputs) * scale
     if isinstance(outputs, list | tuple):
         return type(outputs)(_multiplied(each, scale) for each in outputs)
     if isinstance(outputs, dict):

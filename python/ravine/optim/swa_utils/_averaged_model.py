@@ -128,13 +128,16 @@ class AveragedModel:
         elif self._multi_avg_fn is not None:
             results = [kept.copy(order="K") for kept in averages]
             self._multi_avg_fn(results, params, n)
+        self._averages.check(self._parameters.records)
+        made: list[Array] = []
         for i, (kept, result) in enumerate(zip(averages, results, strict=True)):
-            array = as_array(result)
+            array = as_array(result, f"AveragedModel: what avg_fn made of averages[{i}]")
             if array is None or array.shape != kept.shape or not np.can_cast(array, kept.dtype, "same_kind"):
                 came = describe(result if array is None else array)
                 raise ValueError(f"AveragedModel: avg_fn made {came} of averages[{i}]; expected {describe(kept)}.")
-        for kept, result in zip(averages, results, strict=True):
-            kept[...] = result
+            made.append(array)
+        for kept, array in zip(averages, made, strict=True):
+            kept[...] = array
         self._averages.steps[...] = n + 1
 
     def state_dict(self) -> dict[str, Any]:

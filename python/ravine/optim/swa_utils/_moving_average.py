@@ -178,6 +178,7 @@ class ExponentialMovingAverage:
         if self._optimizer._averages is not self._averages:
             raise RuntimeError("ExponentialMovingAverage.applied: this average has been removed from its optimizer.")
         arrays = self._parameters()
+        self._averages.check(self._optimizer._records)
         before = [array.copy(order="K") for array in arrays]
         attach = self._optimizer._averager(self._averages)  # so that the next step looks whether it may be made
 
