@@ -116,6 +116,8 @@ def mutated_parameter(world: World) -> None:
     targets = [("parameter", p)]
     if records[i].states:
         targets.append(("state", choose.of(list(records[i].states.values()))))
+    if world.model.averages is not None:
+        targets.append(("average", world.optimizer._averages.arrays[i]))
     kind, target = choose.of(targets)
     before, gradients = description(target), world.gradients()
     if gradients[i] is None:
@@ -126,7 +128,7 @@ def mutated_parameter(world: World) -> None:
     name = f"{kind} {mutation}"
     what = choose.of(["step", "step", "step", "state_dict", "reload", "zero_grad", "copy"])
     if mutation == "overwritten":
-        if kind == "state":
+        if kind != "parameter":
             raise Ended
         world.model.take_over(i)
         world.step(gradients, gradients, mutation=name)

@@ -7,13 +7,35 @@ from typing import Any
 import numpy as np
 from ravine import nn
 from ravine.optim import SparseGrad
+from sparse_helpers import summed
 
 from fuzz.bad_arrays import bad_array, may_overlap
+from fuzz.choices import Choices
 from fuzz.mutations import mutate
 from fuzz.oracle import Deliberate, Ended
 from fuzz.world import World
 
 Array = np.ndarray[Any, Any]
+
+
+# What a step may be asked for, right by itself.
+_KEYWORDS: dict[str, list[Any]] = {
+    "max_norm": [0.5, 1e9, np.inf, np.float32(2), 3, None],
+    "norm_type": [2.0, 1, np.inf, "inf", 3.5],
+    "max_value": [0.3, 1e-30, np.inf, 1, None],
+    "grad_scale": [12.0, -3, 65536.0, np.float32(0.5), None],
+    "skip_nonfinite": [True, False],
+    "zero_grad": [True, False],
+    "total_norm": [0, 7.5, np.inf, np.nan, None],
+}
+
+
+def keywords(choose: Choices) -> dict[str, Any]:
+    """Return keywords of a step that go together."""
+    asked = {key: choose.of(values) for key, values in _KEYWORDS.items() if choose.one_in(3)}
+    if asked.get("max_norm") is None and not asked.get("skip_nonfinite"):
+        asked.pop("total_norm", None)  # it has no use then
+    return asked
 
 
 def problem_of_gradient(view: Array | None, p: Array, written: list[Array]) -> str:
@@ -37,6 +59,7 @@ def bad_gradient(world: World) -> None:
     gradients = world.gradients()
     i = case.choose.below(len(gradients))
     bad = bad_array(case, world.gradient(i), [*world.arrays, *[g for g in gradients if g is not None]])
+    asked = keywords(case.choose) if case.choose.one_in(3) else {}
     values: list[Any] = list(gradients)
     values[i] = bad.value
     if bad.value is None:
@@ -69,20 +92,20 @@ def bad_gradient(world: World) -> None:
         for param, value in zip(world.params, values, strict=True):
             param.grad = value
     if isinstance(bad.value, SparseGrad):
-        sparse_step(world, i, bad.value, form)
+        sparse_step(world, i, bad.value, form, asked=asked)
         return
     if bad.view is None and expected != "refuse":
         world.exact = False
-    entry = f"{world.name}.step({form})"
+    entry = f"{world.name}.step({form}{', ...' if asked else ''})"
     copies = [None if g is None else np.array(g, order="K") for g in gradients] if bad.view is not None else None
-    step = world.optimizer.step
+    given = [] if form == ".grad" else [values]
     accepted, _ = case.attempt(
-        entry, step if form == ".grad" else lambda: step(values), bad=bad.name, expected=expected,
+        entry, lambda: world.optimizer.step(*given, **asked), bad=bad.name, expected=expected,
         owners=(world.name, "Parameter"),
     )  # fmt: skip
     if accepted and copies is not None:
-        world.model.step(copies)
-        world.compare(entry, bad.name)
+        world.stepped(entry, copies, asked, bad.name)
+        world.check_zeroed(entry, gradients, asked, bad.name)
 
 
 def sparse_gradient(world: World) -> None:
@@ -102,10 +125,12 @@ def sparse_gradient(world: World) -> None:
         mutation = mutate(case, target)
         if mutation == "overwritten":
             target[...] = 1 if target is gradient.values else choose.of([-1, 0, len(p), 1 << 40])
-    sparse_step(world, i, gradient, "list", mutation)
+    sparse_step(world, i, gradient, "list", mutation, keywords(choose) if choose.one_in(3) else {})
 
 
-def sparse_step(world: World, i: int, gradient: SparseGrad, form: str, mutation: str = "-") -> None:
+def sparse_step(
+    world: World, i: int, gradient: SparseGrad, form: str, mutation: str = "-", asked: dict[str, Any] | None = None
+) -> None:
     case = world.case
     if world.spec.together:
         return
@@ -125,16 +150,20 @@ def sparse_step(world: World, i: int, gradient: SparseGrad, form: str, mutation:
     takes = world.name in ("SGD", "Adagrad", "SparseAdam") and not settings.get("weight_decay")
     takes = takes and not settings.get("momentum")
     copies = (rows.copy(), added.copy())
-    step = world.optimizer.step
-    entry = f"{world.name}.step({form})"
+    asked = asked or {}
+    entry = f"{world.name}.step({form}{', ...' if asked else ''})"
+    given = [] if form == ".grad" else [values]
     accepted, _ = case.attempt(
-        entry, step if form == ".grad" else lambda: step(values), bad="SparseGrad", mutation=mutation,
-        expected="refuse" if not takes or not sound else "accept" if mutation == "-" else "either",
+        entry, lambda: world.optimizer.step(*given, **asked), bad="SparseGrad", mutation=mutation,
+        expected="refuse" if not takes or not sound else "accept" if mutation == "-" and not asked else "either",
         owners=(world.name, "Parameter", "SparseGrad"),
     )  # fmt: skip
     if accepted:
-        world.model.step_sparse(i, *copies)
-        world.compare(entry, "SparseGrad", mutation)
+        with np.errstate(all="ignore"):
+            named, sums = summed(*copies)
+        gradients: list[Array | None] = [sums if k == i else None for k in range(len(world.arrays))]
+        world.stepped(entry, gradients, asked, "SparseGrad", mutation, named)
+        world.check_zeroed(entry, [added], asked, "SparseGrad", mutation)
 
 
 def bad_container(world: World) -> None:

@@ -9,12 +9,16 @@ from pathlib import Path
 from ravine import _core, config
 
 from fuzz import (
+    averages,
     batch_norm,
     batches,
     checkpoints,
+    clipping,
     closures,
+    drivers,
     dropout,
     during,
+    grouping,
     layers,
     optimizers,
     schedules,
@@ -28,11 +32,16 @@ from fuzz.oracle import Case, Ended
 ATTACKS = [
     *[optimizers.attack] * 8, *[batch_norm.attack] * 5, *[dropout.attack] * 3, *[layers.attack] * 3,
     *[sparse.attack] * 2, batches.attack, *[schedules.attack] * 2, *[during.attack] * 3, during.attack_layers,
-    closures.attack_lbfgs, closures.attack_handoff, checkpoints.attack, splitting.attack,
+    closures.attack_lbfgs, closures.attack_handoff, checkpoints.attack, splitting.attack, clipping.attack,
+    *[drivers.attack] * 2, averages.attack, grouping.attack,
 ]  # fmt: skip
 ATTACKS_ON_CHECKPOINTS = [*[checkpoints.attack] * 9, splitting.attack]
 # What may be attacked alone, by name.
-KINDS: dict[str, Sequence[Callable[[Case], None]]] = {"everything": ATTACKS, "checkpoints": ATTACKS_ON_CHECKPOINTS}
+KINDS: dict[str, Sequence[Callable[[Case], None]]] = {
+    "everything": ATTACKS,
+    "checkpoints": ATTACKS_ON_CHECKPOINTS,
+    "steps": [*[optimizers.attack] * 4, clipping.attack, *[drivers.attack] * 2, averages.attack, grouping.attack],
+}
 
 
 def run(seed: int, index: int, say: Callable[[str], None] | None = None, what: str = "everything") -> Case:

@@ -16,6 +16,8 @@ from fuzz.gradients import bad_container, bad_gradient, good_step, kept_gradient
 from fuzz.models import Model, everything
 from fuzz.oracle import Case, Ended
 from fuzz.saved_states import damaged
+from fuzz.whole_steps import ATTACKS as ATTACKS_ON_WHOLE_STEPS
+from fuzz.whole_steps import averaged
 from fuzz.world import Thing, World, usable_parameter
 
 Array = np.ndarray[Any, Any]
@@ -34,6 +36,8 @@ def attack(case: Case) -> None:
         return
     world.model = Model(world.spec, world.settings())
     case.watch(world.look)
+    if case.choose.one_in(4):
+        averaged(world)
     for _ in range(1 + case.choose.below(4)):
         case.choose.of(ATTACKS)(world)
     world.step(g := world.gradients(), g)
@@ -159,5 +163,5 @@ def copied(world: World) -> None:
 ATTACKS = [
     good_step, good_step, bad_gradient, bad_gradient, bad_gradient, bad_container, edited_group, edited_group,
     edited_list, mutated_parameter, mutated_parameter, mutated_parameter, kept_gradient, replaced_data, reloaded,
-    damaged_load, other_load, added_group, zeroed, turned, copied, sparse_gradient,
+    damaged_load, other_load, added_group, zeroed, turned, copied, sparse_gradient, *ATTACKS_ON_WHOLE_STEPS,
 ]  # fmt: skip

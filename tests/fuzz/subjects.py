@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from cases import CASES
 from ravine import nn, optim
+from ravine.optim import swa_utils
 from schedule_cases import CASES as SCHEDULES
 from schedule_cases import ravine_optimizer, ravine_schedules
 
@@ -128,6 +129,114 @@ def _zeroing() -> Subject:
     return Subject(act, lambda: [[p.data for p in params], [p.grad for p in params], _all_of(optimizer)])
 
 
+_KEYWORDS = {"max_norm": 2.0, "max_value": 1.5, "grad_scale": 4.0, "skip_nonfinite": True, "zero_grad": True}
+
+
+def _given(k: int) -> list[Array]:
+    """Return gradients that a step may set to zero; each fifth time they are not finite."""
+    return [np.where(k % 5 == 3, np.nan, g) for g in _GRADS[k % 3]]
+
+
+def _averaged(optimizer: optim.Optimizer) -> swa_utils.ExponentialMovingAverage:
+    return swa_utils.ExponentialMovingAverage(optimizer, 0.9, warmup=True, every=2)
+
+
+def _stepping_whole(cls: Any) -> Subject:
+    optimizer, arrays = _grouped(cls, {})
+    _averaged(optimizer)
+    return Subject(lambda k: optimizer.step(_given(k), **_KEYWORDS), lambda: [arrays, _all_of(optimizer)])
+
+
+def _stepping_by_parameter(cls: Any) -> Subject:
+    optimizer, arrays = _grouped(cls, {})
+    _averaged(optimizer)
+    grads = _GRADS[0]
+
+    def act(k: int) -> None:
+        if k % 4 == 1:
+            optimizer.param_groups[0]["lr"] = 0.01 + k % 5 / 100
+        elif k % 4 == 3:
+            optimizer.end_step()
+        else:
+            optimizer.step_param(k % 4 // 2, grads[k % 4 // 2])
+
+    return Subject(act, lambda: [arrays, _all_of(optimizer), optimizer._plan.updated if optimizer._plan else []])
+
+
+def _applying(cls: Any) -> Subject:
+    optimizer, arrays = _grouped(cls, {})
+    ema = _averaged(optimizer)
+
+    def act(k: int) -> None:
+        if k % 3 == 0:
+            optimizer.step(list(_GRADS[k % 2]))
+        else:
+            with ema.applied():
+                pass
+
+    def look() -> Any:
+        ema.restore()
+        return [arrays, _all_of(optimizer)]
+
+    return Subject(act, look)
+
+
+def _freezing() -> Subject:
+    arrays = _params()
+    stages = [optim.Adam(dict(zip("ab", arrays, strict=True))), optim.SGD(dict(zip("ab", arrays, strict=True)))]
+    handoff = optim.Handoff(stages)
+
+    def act(k: int) -> None:
+        if k % 3 == 0:
+            handoff.freeze("a")
+        elif k % 3 == 1:
+            handoff.unfreeze("*")
+        else:
+            handoff.step(list(_GRADS[0]))
+
+    return Subject(act, lambda: [arrays, everything(handoff), [stage.frozen for stage in stages]])
+
+
+def _accumulating() -> Subject:
+    optimizer, arrays = _grouped(optim.Adam, {})
+    accumulator = optim.Accumulator(optimizer, every=3)
+
+    def act(k: int) -> None:
+        if k % 5 == 4:
+            accumulator.flush(max_norm=1.0)
+        else:
+            accumulator.step([g.copy() for g in _GRADS[k % 3]], zero_grad=True, max_norm=1.0)
+
+    def look() -> Any:
+        if accumulator.pending == 3:  # the last one has been added, the step not been made
+            accumulator.flush(max_norm=1.0)
+        return [arrays, accumulator.state_dict(), _all_of(optimizer)]
+
+    return Subject(act, look)
+
+
+def _scaling(unscales: bool) -> Subject:
+    params = [nn.Parameter(a) for a in _params()]
+    grads = np.zeros((2, 2, 3))
+    for param, grad in zip(params, grads, strict=True):
+        param.grad = grad
+    optimizer = optim.Adam(params)
+    scaler = optim.GradScaler(init_scale=16.0, growth_interval=2)
+    acts: list[Callable[[int], Any]] = [
+        lambda k: np.copyto(grads, _given(k)),
+        *([lambda k: scaler.unscale_(optimizer)] if unscales else []),
+        lambda k: scaler.step(optimizer, max_norm=1.0),
+        lambda k: scaler.update(),
+    ]
+
+    def look() -> Any:
+        scaler._held("look", lambda: None)  # so that it goes through with what was interrupted
+        seen = [(s.stepped, s.found, s.is_unscaled) for s in scaler._state.seen.values() if s.stepped or s.is_unscaled]
+        return [[p.data for p in params], grads, _all_of(optimizer), scaler.state_dict(), seen]
+
+    return Subject(lambda k: acts[k % len(acts)](k), look)
+
+
 def _lbfgs(line_search: str | None) -> Subject:
     arrays = _params()
     optimizer = optim.LBFGS(arrays, max_iter=3, line_search_fn=line_search)
@@ -214,6 +323,15 @@ def subjects() -> dict[str, Callable[[], Subject]]:
     for line_search in (None, "strong_wolfe"):
         made[f"LBFGS {line_search}"] = lambda line_search=line_search: _lbfgs(line_search)  # type: ignore[misc]
     made["Handoff"] = _handing_over
+    for cls in (optim.Adam, optim.SGD, optim.Prodigy):
+        made[f"whole step: {cls.__name__}"] = lambda cls=cls: _stepping_whole(cls)  # type: ignore[misc]
+    for cls in (optim.Adam, optim.SGD):
+        made[f"whole step: {cls.__name__}.step_param"] = lambda cls=cls: _stepping_by_parameter(cls)  # type: ignore[misc]
+        made[f"whole step: {cls.__name__}, applied"] = lambda cls=cls: _applying(cls)  # type: ignore[misc]
+    made["whole step: freeze"] = _freezing
+    made["whole step: Accumulator"] = _accumulating
+    for unscales in (False, True):
+        made[f"whole step: GradScaler, unscale_={unscales}"] = lambda unscales=unscales: _scaling(unscales)  # type: ignore[misc]
     for row in SCHEDULES:
         made[row.id] = lambda row=row: _scheduling(row, False)  # type: ignore[misc]
         made[f"{row.id}.load_state_dict"] = lambda row=row: _scheduling(row, True)  # type: ignore[misc]

@@ -88,7 +88,8 @@ class World:
     def written(self) -> list[Array]:
         """Return what a step writes to."""
         states = [value for r in self.optimizer._records for value in r.states.values()]
-        return [*self.arrays, *states]
+        averages = self.optimizer._averages
+        return [*self.arrays, *states, *([] if averages is None else averages.arrays)]
 
     def look(self) -> Any:
         return everything(self.optimizer)
@@ -97,22 +98,65 @@ class World:
 
     def step(
         self, values: list[Any], gradients: list[Array | None], *, bad: str = "-", mutation: str = "-",
-        expected: str = "accept", form: str = "",
+        expected: str = "accept", form: str = "", asked: dict[str, Any] | None = None,
     ) -> bool:  # fmt: skip
-        """Make a step with `values`, which stand for the gradients; compare with the model where it is accepted."""
+        """Make a step with `values`, which stand for the gradients; compare with the model where it is accepted.
+
+        `asked` are keywords of the step.
+        """
         copies = [None if g is None else np.array(g, order="K") for g in gradients]
-        entry, call = self.form_of_step(values, form)
+        entry, call = self.form_of_step(values, form, asked or {})
         if call is None:
             return False
         accepted, _ = self.case.attempt(
             entry, call, bad=bad, mutation=mutation, expected=expected, owners=(self.name, "Parameter"),
         )  # fmt: skip
         if accepted:
-            self.model.step(copies)
-            self.compare(entry, bad, mutation)
+            self.stepped(entry, copies, asked or {}, bad, mutation)
+            self.check_zeroed(entry, gradients, asked or {}, bad, mutation)
         return accepted
 
-    def form_of_step(self, values: list[Any], form: str = "") -> tuple[str, Callable[[], Any] | None]:
+    def check_zeroed(
+        self, entry: str, gradients: list[Array | None], asked: dict[str, Any], bad: str = "-", mutation: str = "-"
+    ) -> None:
+        """See that gradients are zero where that was asked for."""
+        if asked.get("zero_grad") and any(g is not None and np.asarray(g).any() for g in gradients):
+            self.case.fail("WRONG", entry, bad, mutation, "a gradient is not zero")
+            raise Ended
+
+    def stepped(
+        self, entry: str, gradients: list[Array | None], asked: dict[str, Any], bad: str = "-", mutation: str = "-",
+        rows: Array | None = None,
+    ) -> None:  # fmt: skip
+        """Let the model make a step that has been accepted, and compare.
+
+        Args:
+            entry, bad, mutation: for messages.
+            gradients: of each parameter.
+            asked: keywords of the step.
+            rows: those that the only gradient there is names, each once.
+        """
+        expected, seen = self.model.asked_for(gradients, asked)
+        last = self.optimizer.last_step
+        same = last.applied == expected.applied and (last.norm is None) == (expected.norm is None)
+        if expected.norm is not None:
+            same = same and np.isclose(last.norm, expected.norm, rtol=1e-12, atol=0, equal_nan=True)
+            # Of the very norm: a rounding apart, parameters are others.
+            exact, seen = self.model.asked_for(gradients, asked, last.norm)
+            same = same and np.array_equal(last.clip_coefficient, exact.clip, equal_nan=True)
+        if not same:
+            self.case.fail("WRONG", entry, bad, mutation, f"{last} instead of {expected}, asked for {asked}")
+            raise Ended
+        if expected.applied and rows is None:
+            self.model.step(seen)
+        elif expected.applied:
+            i = next(i for i, g in enumerate(seen) if g is not None)
+            self.model.step_sparse(i, rows, seen[i])
+        self.compare(entry, bad, mutation)
+
+    def form_of_step(
+        self, values: list[Any], form: str = "", asked: dict[str, Any] | None = None
+    ) -> tuple[str, Callable[[], Any] | None]:
         """Choose how gradients are handed over; return the entry point and what calls it."""
         choose, optimizer = self.case.choose, self.optimizer
         forms = ["list", "tuple", "generator", "closure"]
@@ -123,26 +167,27 @@ class World:
         if self.form != "array":
             forms += [".grad", ".grad", ".grad"]
         form = form or choose.of(forms)
-        entry = f"{self.name}.step({form})"
+        asked = asked or {}
+        entry = f"{self.name}.step({form})" if not asked else f"{self.name}.step({form}, ...)"
         if form == "dict":
             named = {f"p{i}": value for i, value in enumerate(values)}
-            return entry, lambda: optimizer.step(named)
+            return entry, lambda: optimizer.step(named, **asked)
         if form == "groups":
             first = self.sizes[0]
-            return entry, lambda: optimizer.step([values[:first], values[first:]])
+            return entry, lambda: optimizer.step([values[:first], values[first:]], **asked)
         if form == ".grad":
-            return entry, self._set_grads(values)
+            return entry, self._set_grads(values, asked)
         if form == "closure":
-            return entry, lambda: optimizer.step(list(values), closure=lambda: 1.0)
+            return entry, lambda: optimizer.step(list(values), closure=lambda: 1.0, **asked)
         container: Any = {"list": list, "tuple": tuple, "generator": iter}[form]
-        return entry, lambda: optimizer.step(container(values))
+        return entry, lambda: optimizer.step(container(values), **asked)
 
-    def _set_grads(self, values: list[Any]) -> Callable[[], Any] | None:
+    def _set_grads(self, values: list[Any], asked: dict[str, Any]) -> Callable[[], Any] | None:
         for param, value in zip(self.params, values, strict=True):
             self.case.attempt("Parameter.grad", lambda p=param, v=value: setattr(p, "grad", v), owners=("Parameter",))
             if value is not None and param.grad is None:
                 return None
-        return self.optimizer.step
+        return lambda: self.optimizer.step(**asked)
 
     def compare(self, entry: str, bad: str = "-", mutation: str = "-") -> None:
         if not self.exact:
