@@ -153,6 +153,12 @@ void Plan::add_other(const Tensor& tensor) {
   others_.push_back({nullptr, &tensor, total_of(others_), tensor.size, nullptr, nullptr, {}, elements_per_line});
 }
 
+threads::Share Plan::share_of_others() const {
+  std::int64_t bytes = 0;
+  for (const Job& job : others_) bytes += 2 * job.size * item_size(job.tensor->dtype);
+  return threads::share_of(bytes);
+}
+
 std::int64_t Plan::prepare(const Extras& extras) {
   ends_step_ = true;
   return prepare(extras, 0, tensors.size());
@@ -169,6 +175,7 @@ std::int64_t Plan::prepare_end(const std::vector<bool>& updated) {
   if (average_factor_ != 0)
     for (std::size_t i = 0; i < tensors.size(); ++i)
       if (!updated[i]) add_other(tensors[i]);
+  others_share_ = share_of_others();
   return total_of(others_);
 }
 
@@ -210,6 +217,7 @@ std::int64_t Plan::prepare(const Extras& extras, std::size_t first, std::size_t 
     jobs_.push_back(
         {&kernels, &tensor, total, size, own ? own : &shared.coefficients, own, shared.after, block, modified});
     if (modified && !kernels.update) throw std::logic_error("a rule that has no update to modify");
+    if (group.max_grad_rms != infinity) jobs_.back().measure = measure_of(tensor);
     modifies_ |= modified;
     if (jobs_.size() == 1 || jobs_[jobs_.size() - 2].kernels != &kernels) add_phases(kernels);
     total += size;
@@ -218,6 +226,7 @@ std::int64_t Plan::prepare(const Extras& extras, std::size_t first, std::size_t 
   }
   if (present_.propose && !transform) throw std::logic_error("nobody changes what the rules propose");
   share_ = threads::share_of(bytes);
+  if (averages) others_share_ = share_of_others();
   return total + total_of(others_);
 }
 
@@ -321,27 +330,23 @@ UpdateBlock Plan::update_of(const Job& job, const Arrays& piece, std::int64_t be
           0};
 }
 
-// Lets the gradient be measured by the mean square that the rule has renewed, with the bias corrected.
-void Plan::measure_gradient(const Job& job, const Arrays& piece, std::int64_t begin, UpdateBlock& update) const {
-  const Tensor& tensor = *job.tensor;
+// The mean square that the rule will have renewed, with its bias corrected.
+Plan::Measure Plan::measure_of(const Tensor& tensor) const {
   const RuleSchema& rule = rule_schemas()[tensor.rule];
-  const Hyper& hyper = groups[tensor.group].hyper;
-  const auto place_of = [](const auto& names, const auto& is_it) {
-    return std::find_if(names.begin(), names.end(), is_it) - names.begin();
+  const auto number = [&](const char* name) {
+    const auto place = std::find(rule.hyper.begin(), rule.hyper.end(), name) - rule.hyper.begin();
+    return groups[tensor.group].hyper.at(place);
   };
-  const auto number = [&](const std::string& name) {
-    return hyper.at(place_of(rule.hyper, [&](const std::string& each) { return each == name; }));
-  };
-  const auto state = place_of(rule.states, [](const State& each) { return std::string(each.name) == "exp_avg_sq"; });
-  update.mean_square = static_cast<const std::byte*>(piece.states[state]) + begin * item_size(tensor.dtype);
-  update.correction = 1 / (1 - std::pow(number("beta2"), double(*tensor.step_count + 1)));
-  update.eps = number("eps");
+  const auto state = std::find_if(rule.states.begin(), rule.states.end(),
+                                  [](const State& each) { return std::string(each.name) == "exp_avg_sq"; });
+  return {int(state - rule.states.begin()), 1 / (1 - std::pow(number("beta2"), double(*tensor.step_count + 1))),
+          number("eps")};
 }
 
 // Finds what the updates that are modified would be, and decides by sums over each tensor what they are multiplied by.
 void Plan::try_updates() {
   if (reduce) std::fill(block_sums_.begin(), block_sums_.end(), SumPair{0, 0});
-  each_part(jobs_, 0, [&](const Job& job, std::int64_t part_begin, std::int64_t part_end) {
+  each_part(0, [&](const Job& job, std::int64_t part_begin, std::int64_t part_end) {
     if (!job.modified) return;
     const Tensor& tensor = *job.tensor;
     SumPair* const sums = block_sums_.data() + tensor.first_sum;
@@ -349,7 +354,12 @@ void Plan::try_updates() {
     run_in_blocks(job.kernels->update, *job.coefficients, tensor.arrays, tensor.dtype, modified_stages(job, true),
                   job.block, part_begin, part_end, [&](const Arrays& piece, std::int64_t begin, std::int64_t end) {
                     UpdateBlock update = update_of(job, piece, begin);
-                    if (groups[tensor.group].max_grad_rms != infinity) measure_gradient(job, piece, begin, update);
+                    if (groups[tensor.group].max_grad_rms != infinity) {
+                      const void* const mean_square = piece.states[job.measure.state];
+                      update.mean_square = static_cast<const std::byte*>(mean_square) + begin * item_size(tensor.dtype);
+                      update.correction = job.measure.correction;
+                      update.eps = job.measure.eps;
+                    }
                     sums[begin / job.block] = sum(update, end - begin);
                   });
   });
@@ -386,7 +396,7 @@ void Plan::update_modified(const Job& job, std::int64_t part_begin, std::int64_t
 void Plan::find_norm() {
   std::fill(block_sums_.begin(), block_sums_.end(), SumPair{0, 0});  // those of tensors without a gradient included
   const Norm norm(extras_.norm_type);
-  each_part(jobs_, elements_per_sum, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+  each_part(elements_per_sum, [&](const Job& job, std::int64_t begin, std::int64_t end) {
     norm.find_terms(job.tensor->arrays.gradient, job.tensor->dtype, extras_.unscale, begin, end,
                     block_sums_.data() + job.tensor->first_sum);
   });
@@ -417,7 +427,7 @@ void Plan::apply_norm() {
 
 // Of a step that is skipped.
 void Plan::set_zero() const {
-  each_part(jobs_, elements_per_line, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+  each_part(elements_per_line, [&](const Job& job, std::int64_t begin, std::int64_t end) {
     const int which = int(job.tensor->dtype);
     auto* const gradient = static_cast<std::byte*>(const_cast<void*>(job.tensor->arrays.gradient));
     isa::active().stages->set_zero[which](nullptr, end - begin, {}, gradient + begin * item_size(job.tensor->dtype));
@@ -428,25 +438,27 @@ void Plan::set_zero() const {
 void Plan::average_the_rest() {
   Stage stage;
   stage.factor = average_factor_;
-  each_part(others_, elements_per_line, [&](const Job& job, std::int64_t begin, std::int64_t end) {
-    const std::int64_t offset = begin * item_size(job.tensor->dtype);
-    const Arrays& arrays = job.tensor->arrays;
-    isa::active().stages->average[int(job.tensor->dtype)](static_cast<std::byte*>(arrays.parameter) + offset,
-                                                          end - begin, stage,
-                                                          static_cast<std::byte*>(arrays.average) + offset);
-  });
+  const auto& kernels = isa::active().stages->average;
+  sweep(
+      others_, others_share_, [](const Job& job) { return job.block; },
+      [&](const Job& job, std::int64_t begin, std::int64_t end) {
+        const std::int64_t offset = begin * item_size(job.tensor->dtype);
+        const Arrays& arrays = job.tensor->arrays;
+        kernels[int(job.tensor->dtype)](static_cast<std::byte*>(arrays.parameter) + offset, end - begin, stage,
+                                        static_cast<std::byte*>(arrays.average) + offset);
+      });
 }
 
 // Calls work(job, begin, end) for parts of the run of all jobs. A part begins at a multiple of `block` elements of its
 // tensor, or where that is 0, of the job's own block.
 template <class Work>
-void Plan::each_part(const std::vector<Job>& jobs, std::int64_t block, const Work& work) const {
-  sweep(jobs, share_, [block](const Job& job) { return block > 0 ? block : job.block; }, work);
+void Plan::each_part(std::int64_t block, const Work& work) const {
+  sweep(jobs_, share_, [block](const Job& job) { return block > 0 ? block : job.block; }, work);
 }
 
 // Runs one phase over the run of all jobs.
 void Plan::run(Kernel RuleKernels::* phase) const {
-  each_part(jobs_, 0, [&](const Job& job, std::int64_t begin, std::int64_t end) {
+  each_part(0, [&](const Job& job, std::int64_t begin, std::int64_t end) {
     const Kernel kernel = job.kernels->*phase;
     if (!kernel) return;
     if (job.modified && phase == &RuleKernels::update) return update_modified(job, begin, end);

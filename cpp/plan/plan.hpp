@@ -120,6 +120,13 @@ class Plan {
     Coefficients coefficients;
   };
 
+  // By what a gradient is measured: the state that is its mean square, corrected by a factor, and the least root of
+  // that.
+  struct Measure {
+    int state;
+    double correction, eps;
+  };
+
   // A tensor that has a gradient.
   struct Job {
     const RuleKernels* kernels;
@@ -132,12 +139,14 @@ class Plan {
     bool modified = false;     // whether its update is, before it is taken
     double update_factor = 1;  // what that is multiplied by then
     double decay_factor = 1;   // and decoupled weight decay
+    Measure measure{};         // of its gradient, where that decides
   };
 
   std::int64_t prepare(const Extras& extras, std::size_t first, std::size_t last);
   Shared shared_of(int group, int rule, std::int64_t t, const Carried& before) const;
   void place_sums();
   void add_other(const Tensor& tensor);
+  threads::Share share_of_others() const;
   bool needs_norm() const;
   double average_factor() const;
   void choose_stages();
@@ -146,7 +155,7 @@ class Plan {
 
   void run(Kernel RuleKernels::* phase) const;
   template <class Work>
-  void each_part(const std::vector<Job>& jobs, std::int64_t block, const Work& work) const;
+  void each_part(std::int64_t block, const Work& work) const;
   void find_norm();
   void apply_norm();
   void set_zero() const;
@@ -154,7 +163,7 @@ class Plan {
   void decide();
   Stages modified_stages(const Job& job, bool tries) const;
   UpdateBlock update_of(const Job& job, const Arrays& piece, std::int64_t begin) const;
-  void measure_gradient(const Job& job, const Arrays& piece, std::int64_t begin, UpdateBlock& update) const;
+  Measure measure_of(const Tensor& tensor) const;
   void try_updates();
   void update_modified(const Job& job, std::int64_t begin, std::int64_t end) const;
 
@@ -176,7 +185,7 @@ class Plan {
   Stages stages_[dtype_count], last_stages_[dtype_count];  // the latter where a rule reads the gradient last
   Outcome outcome_;
   bool has_nonfinite_ = false;  // of gradients here or elsewhere
-  threads::Share share_{1, false};
+  threads::Share share_{1, false}, others_share_{1, false};
 };
 
 }  // namespace ravine
