@@ -518,3 +518,29 @@ def test_a_bad_number_of_the_optimizer_loses_no_micro_batch():
     optimizer.param_groups[0]["lr"] = 1.0
     assert accumulator.flush()
     np.testing.assert_array_equal(w, 0)
+
+
+@pytest.mark.parametrize(
+    ("under", "name"),
+    [
+        (lambda w, opt: w, r"params\[0\]"),
+        (lambda w, opt: w[::-1], r"params\[0\]"),
+        (lambda w, opt: opt.state[w]["exp_avg"], r"state 'exp_avg' of params\[0\]"),
+        (lambda w, opt: optim.swa_utils.ExponentialMovingAverage.of(opt).arrays[0], "an average"),
+    ],
+)
+def test_what_belongs_to_the_optimizer_is_not_set_to_zero(under, name):
+    w = np.ones(4)
+    optimizer = optim.Adam([w])
+    optim.swa_utils.ExponentialMovingAverage(optimizer)
+    optimizer.step([np.ones(4)])
+    accumulator = optim.Accumulator(optimizer, every=2)
+    gradient = under(w, optimizer)
+    before = w.copy(), optimizer.state_dict()
+    message = rf"Accumulator.step: zero_grad: the gradient of params\[0\] and {name} share memory.* Pass a copy"
+    with pytest.raises(ValueError, match=message):
+        accumulator.step([gradient], zero_grad=True)
+    assert accumulator.pending == 0
+    np.testing.assert_equal((w, optimizer.state_dict()), before)
+    accumulator.step([gradient])  # which only reads it
+    assert accumulator.pending == 1

@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import weakref
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -560,3 +561,28 @@ def test_a_norm_from_elsewhere_is_refused():
     with pytest.raises(ValueError, match=r"GradScaler.step: total_norm; the gradients are looked at anyway"):
         optim.GradScaler().step(optim.SGD([w]), [np.full(3, np.nan)], max_norm=1.0, total_norm=1.0)
     assert (w == 1).all()
+
+
+def test_gradients_that_share_elements_are_not_divided():
+    base = np.arange(6.0)
+    params = [nn.Parameter(np.ones(4)), nn.Parameter(np.ones(4))]
+    params[0].grad, params[1].grad = base[:4], base[2:]
+    scaler, optimizer = optim.GradScaler(4.0), optim.SGD(params)
+    with pytest.raises(ValueError, match=r"GradScaler.unscale_: the gradient of params\[0\] and the gradient of"):
+        scaler.unscale_(optimizer)
+    params[0].grad, params[1].grad = params[0].data, None
+    with pytest.raises(ValueError, match=r"the gradient of params\[0\] and params\[0\] share memory"):
+        scaler.unscale_(optimizer)
+    np.testing.assert_array_equal(base, np.arange(6.0))
+    np.testing.assert_array_equal(params[0].data, 1)
+    params[0].grad = params[1].grad = base[:4]  # the same one is divided once
+    scaler.unscale_(optimizer)
+    np.testing.assert_array_equal(base, [0, 0.25, 0.5, 0.75, 4, 5])
+
+
+def test_named_tuples_are_scaled_as_such():
+    pair = namedtuple("pair", "loss more")
+    scaled = optim.GradScaler(4.0).scale(pair(1.0, [np.ones(2)]))
+    assert isinstance(scaled, pair)
+    assert scaled.loss == 4
+    np.testing.assert_array_equal(scaled.more[0], 4)

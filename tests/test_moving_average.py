@@ -436,3 +436,18 @@ def test_an_optimizer_with_an_average_dies_at_once():
         assert alive() is None
     finally:
         gc.enable()
+
+
+def test_a_group_that_one_stage_alone_has():
+    p = np.ones(2)
+    stages = [optim.Adam([p]), optim.SGD([p])]
+    optimizer = optim.Handoff(stages)
+    ema = ExponentialMovingAverage(optimizer)
+    stages[1].add_param_group({"params": [q := np.ones(3)]})
+    for call in (lambda: optimizer.step([np.ones(2)]), lambda: ema.applied().__enter__()):
+        with pytest.raises(ValueError, match=r"there are 1 parameters, and averages of 2. Add a group to every stage"):
+            call()
+    assert (p == 1).all()
+    stages[0].add_param_group({"params": [q]})
+    optimizer.step([[np.ones(2)], [np.ones(3)]])
+    assert ema.updates == 1

@@ -37,6 +37,17 @@ def bits(optimizer, params):
     return [p.copy() for p in params], optimizer.state_dict()
 
 
+def in_each_way(optimizer, params, begun, state):
+    """Yield the name of each instruction set and number of threads, with everything as it was."""
+    for isa, threads in EACH_WAY:
+        config.set_isa(isa)
+        config.set_num_threads(threads)
+        for p, q in zip(params, begun, strict=True):
+            p[...] = q
+        optimizer.load_state_dict(copy.deepcopy(state))
+        yield f"{isa}, {threads} threads"
+
+
 def unscaled(grads, scale):
     return [g.dtype.type(1 / scale) * g for g in grads]
 
@@ -54,15 +65,10 @@ def test_equals_operations_one_by_one_to_the_bit(case, settings, dtype):
     raw = [20 * g for g in arrays(case, dtype, 2)]
     optimizer.step([np.clip(g, -0.7, 0.7) for g in unscaled(raw, 12)])
     expected = bits(optimizer, params)
-    for isa, threads in EACH_WAY:
-        config.set_isa(isa)
-        config.set_num_threads(threads)
-        for p, q in zip(params, begun, strict=True):
-            p[...] = q
-        optimizer.load_state_dict(copy.deepcopy(state))
+    for way in in_each_way(optimizer, params, begun, state):
         grads = [g.copy() for g in raw]
         optimizer.step(grads, grad_scale=12, max_value=0.7, zero_grad=True)
-        np.testing.assert_equal(bits(optimizer, params), expected, err_msg=f"{isa}, {threads} threads")
+        np.testing.assert_equal(bits(optimizer, params), expected, err_msg=way)
         assert not any(g.any() for g in grads)
         assert optimizer.last_step == LastStep()
 
@@ -79,12 +85,7 @@ def test_the_norm_is_clipped_with_the_same_bits_everywhere(case, settings, p):
     optimizer.step([clip * g for g in plain])
     expected = bits(optimizer, params)
     seen = []
-    for isa, threads in EACH_WAY:
-        config.set_isa(isa)
-        config.set_num_threads(threads)
-        for a, b in zip(params, begun, strict=True):
-            a[...] = b
-        optimizer.load_state_dict(copy.deepcopy(state))
+    for _ in in_each_way(optimizer, params, begun, state):
         optimizer.step(raw, grad_scale=3.0, max_norm=0.5, norm_type=p, skip_nonfinite=True)
         seen.append((bits(optimizer, params), optimizer.last_step))
     for array, wanted in zip(seen[0][0][0], expected[0], strict=True):

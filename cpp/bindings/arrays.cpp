@@ -59,6 +59,10 @@ std::optional<std::pair<std::size_t, std::size_t>> find_overlap(const std::vecto
   return std::nullopt;
 }
 
+void copy_into(const py::object& to, const py::object& from) {
+  if (py::detail::npy_api::get().PyArray_CopyInto_(to.ptr(), from.ptr()) < 0) throw py::error_already_set();
+}
+
 bool same_shape(py::handle a, py::handle b) {
   const auto& x = fields(a);
   const auto& y = fields(b);

@@ -48,6 +48,10 @@ std::pair<const char*, const char*> extent(py::handle array);
 // The positions of two arrays that have elements in common, if any do. Runs no code of users.
 std::optional<std::pair<std::size_t, std::size_t>> find_overlap(const std::vector<py::object>& arrays);
 
+// Copies an array's elements into another of its shape and dtype. Neither NumPy's functions nor a subclass of its
+// arrays are asked: they may be anybody's code.
+void copy_into(const py::object& to, const py::object& from);
+
 bool same_shape(py::handle a, py::handle b);
 bool same_dtype(py::handle a, py::handle b);
 

@@ -3,6 +3,7 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -88,10 +89,6 @@ class GradientArrays {
     return copy;
   }
 
-  static void copy_into(const py::object& to, const py::object& from) {
-    if (py::detail::npy_api::get().PyArray_CopyInto_(to.ptr(), from.ptr()) < 0) throw py::error_already_set();
-  }
-
   py::tuple held_;  // the interpreter may run other threads
   std::vector<std::size_t> positions_;
   std::vector<std::pair<py::object, py::object>> copies_;  // an array and its copy
@@ -111,6 +108,14 @@ Found clip_norm(const GradientArrays::Given& given, const std::optional<py::tupl
 }  // namespace
 
 void register_gradients(py::module_& module) {
+  module.def(
+      "find_overlap",
+      [](const std::vector<py::object>& arrays) {
+        if (!std::all_of(arrays.begin(), arrays.end(), [](const py::object& each) { return is_array(each); }))
+          throw py::type_error("find_overlap takes NumPy arrays");
+        return find_overlap(arrays);
+      },
+      py::arg("arrays"), "The positions of two arrays that have elements in common, or None.");
   module.def(
       "norm_of_gradients",
       [](const std::string& owner, const py::function& label, const py::tuple& gradients, double norm_type) {

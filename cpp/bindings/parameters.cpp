@@ -7,8 +7,7 @@
 namespace ravine::bindings {
 namespace {
 
-// The gradient copied into the parameter's memory order. The room for it is kept for the next step. Neither NumPy's
-// functions nor a subclass of its arrays are asked: they may be anybody's code.
+// The gradient copied into the parameter's memory order. The room for it is kept for the next step.
 py::object reordered(Parameter& parameter, const py::object& gradient) {
   const py::array& array = parameter.array.array();
   py::object& room = parameter.reordered;
@@ -17,7 +16,7 @@ py::object reordered(Parameter& parameter, const py::object& gradient) {
     room = py::array(array.dtype(), std::vector<py::ssize_t>(f.dimensions, f.dimensions + f.nd),
                      std::vector<py::ssize_t>(f.strides, f.strides + f.nd));
   }
-  if (py::detail::npy_api::get().PyArray_CopyInto_(room.ptr(), gradient.ptr()) < 0) throw py::error_already_set();
+  copy_into(room, gradient);
   return room;
 }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from ravine import _core
 
 SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -120,22 +121,15 @@ def parameter_array(owner: str, label: str, value: object) -> np.ndarray[Any, An
 
 
 def check_overlap(owner: str, labels: Sequence[str], arrays: Sequence[np.ndarray[Any, Any]]) -> None:
-    """Raise an error that names two contiguous arrays which share memory, if any do."""
-    spans = sorted(
-        ((address(array), address(array) + array.nbytes, i) for i, array in enumerate(arrays) if array.nbytes),
-        key=operator.itemgetter(0),
-    )
-    reach = -1  # how far the arrays seen so far extend, and which of them does
-    last = -1
-    for begin, end, i in spans:
-        if begin < reach:
-            first, second = sorted((last, i))
-            what = "are the same array" if arrays[first] is arrays[second] else "share memory"
-            raise ValueError(
-                f"{owner}: {labels[first]} and {labels[second]} {what}; each element may be updated once a step. "
-                "Pass every array once, and give tied weights the sum of their gradients."
-            )
-        reach, last = end, i
+    """Raise an error that names two arrays which share memory, if any do."""
+    overlap = _core.find_overlap(arrays)
+    if overlap is not None:
+        first, second = overlap
+        what = "are the same array" if arrays[first] is arrays[second] else "share memory"
+        raise ValueError(
+            f"{owner}: {labels[first]} and {labels[second]} {what}; each element may be updated once a step. "
+            "Pass every array once, and give tied weights the sum of their gradients."
+        )
 
 
 def as_input(value: object, label: str) -> np.ndarray[Any, Any]:

@@ -53,15 +53,6 @@ CORRUPTING = False
 
 KNOWN = [
     Known(
-        "an Accumulator sets a parameter to zero that lies under a gradient",
-        r"WRONG: (GradScaler|Accumulator)\.step.* another",
-        """
-w = np.ones(3)
-accumulator = optim.Accumulator(optim.Adam([w]), every=2)
-refused(lambda: accumulator.step([w], zero_grad=True), "Accumulator")
-""",
-    ),
-    Known(
         "what is loaded into the attributes of a user's own function object is taken as it is",
         r"RAW: (CyclicLR|LambdaLR|MultiplicativeLR)\.step .*loaded: (scale_fn|lr_lambdas)",
         """

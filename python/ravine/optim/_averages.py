@@ -46,10 +46,18 @@ class Averages:
         for record in records[len(self.arrays) :]:
             self.arrays.append(new_like(record.array, record.array, _PLACE, record.array.shape))
 
+    def _of(self, records: Sequence[Record]) -> list[tuple[Record, Array]]:
+        """Return each parameter with its average."""
+        if len(records) != len(self.arrays):
+            raise ValueError(
+                f"{self.owner}: there are {len(records)} parameters, and averages of {len(self.arrays)}. Add a group "
+                "to every stage of a Handoff."
+            )
+        return list(zip(records, self.arrays, strict=True))
+
     def check(self, records: Sequence[Record]) -> None:
-        """Cover these parameters; raise where somebody has made of an average what cannot take new values."""
-        self.cover(records)
-        for record, array in zip(records, self.arrays, strict=True):
+        """Raise where somebody has made of an average what cannot take new values."""
+        for record, array in self._of(records):
             where = f"{self.owner}: the average of {record.label}"
             of_array(record.array.dtype, record.array.shape)(where, array)
             if not array.flags.writeable:
@@ -57,10 +65,8 @@ class Averages:
 
     def give_to(self, plan: _core.Plan, records: Sequence[Record]) -> None:
         """Let a plan of these parameters renew them."""
-        self.cover(records)
         pinned = [
-            _core.Pinned(array, self.owner, f"the average of {record.label}")
-            for array, record in zip(self.arrays, records, strict=True)
+            _core.Pinned(array, self.owner, f"the average of {record.label}") for record, array in self._of(records)
         ]
         plan.set_averages(pinned, self.decay, self.warmup, self.every, self.steps)
 

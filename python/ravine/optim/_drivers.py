@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from ravine._arrays import describe
-from ravine.optim.handoff import Handoff
+import numpy as np
+
+from ravine import _core
+from ravine._arrays import describe, place
 from ravine.optim.optimizer import Optimizer
 
+Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
 
 
@@ -56,9 +59,33 @@ def check_drivable(where: str, optimizer: Any) -> None:
     """Raise where something is no optimizer that steps with gradients it is given."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{where}: optimizer is {describe(optimizer)}; expected an optimizer of ravine.optim.")
-    for stage in optimizer.optimizers if isinstance(optimizer, Handoff) else [optimizer]:
+    for stage in optimizer._stages:
         if stage._needs_closure:
             raise ValueError(
                 f"{where}: {stage._owner} computes gradients at several places of each step, in its closure; expected "
                 "an optimizer that steps with gradients it is given."
             )
+
+
+def check_apart(where: str, optimizer: Optimizer, written: Sequence[tuple[str, Array]], change: str) -> None:
+    """Raise where gradients that are changed in place, each with its name, share elements with one another.
+
+    Or with what belongs to the optimizer: parameters, states, averages. `change` is what is done to them.
+    """
+    kept = [
+        labelled
+        for stage in optimizer._stages
+        for record in stage._records
+        for labelled in (
+            (record.label, record.array),
+            *((f"state {name!r} of {record.label}", state) for name, state in record.states.items()),
+        )
+    ]
+    if optimizer._averages is not None:
+        kept += [("an average", array) for array in optimizer._averages.arrays]
+    # Stages have parameters and averages in common, which count once.
+    named = [*written, *{place(array): (label, array) for label, array in kept}.values()]
+    overlap = _core.find_overlap([array for _, array in named])
+    if overlap is not None:
+        first, second = (named[i][0] for i in overlap)
+        raise ValueError(f"{where}: {first} and {second} share memory, and would be {change} together. Pass a copy.")

@@ -61,6 +61,15 @@ class Record:
             return {}
         return {"step": int(self.step), **{name: float(value) for name, value in self.carried.items()}, **self.states}
 
+    def check_data(self, owner: str) -> None:
+        """Raise where an object that may rebind its `.data` has done so."""
+        array = as_array(self.param.data, f"{owner}: the data of {self.label}")
+        if array is None or place(array) != place(self.array):
+            raise ValueError(
+                f"{owner}: the data of {self.label} has been replaced since the optimizer was made. "
+                "Assign into it (p.data[...] = new), or make a new optimizer."
+            )
+
     def zeroing(self, owner: str, set_to_none: bool) -> Callable[[], object]:
         """Return what sets the gradient to zeros in place, or drops it; raise where it cannot be."""
         param, grad = self.param, self.param.grad
@@ -250,12 +259,7 @@ class Parameters:
     def check_data(self) -> None:
         """Raise where an object that may rebind its `.data` has done so."""
         for record in self._rebindable:
-            array = as_array(record.param.data, f"{self._owner}: the data of {record.label}")
-            if array is None or place(array) != place(record.array):
-                raise ValueError(
-                    f"{self._owner}: the data of {record.label} has been replaced since the optimizer was made. "
-                    "Assign into it (p.data[...] = new), or make a new optimizer."
-                )
+            record.check_data(self._owner)
 
     # --- copies
 

@@ -11,7 +11,8 @@ from ravine import _core
 from ravine._hyper import at_least, flag, whole
 from ravine._saved import checked, is_list, listed, noted, of_array
 from ravine._sparse import SparseGrad, as_gradient, misfit
-from ravine.optim._drivers import Driver, check_drivable
+from ravine.optim._constant_plan import constant_plan
+from ravine.optim._drivers import Driver, check_apart, check_drivable
 from ravine.optim._parameters import Parameters, Record
 from ravine.optim._state import new_like
 from ravine.optim._step_options import StepOptions, checked_scale, read_options
@@ -124,7 +125,7 @@ class Accumulator(Driver):
                 f"Accumulator.step: {window.count} micro-batches are pending, whose step has not been made. Call "
                 "flush() to make it, or reset() to drop them."
             )
-        window.add(grads, scale, adding, zero)
+        window.add(grads, scale, adding, self.optimizer if zero else None)
         return window.count >= self.every and self._make_step(options)
 
     def flush(self, **options: Any) -> bool:
@@ -162,7 +163,7 @@ class Accumulator(Driver):
     def _finish(self) -> None:
         window = self._window
         if self._is_spent(window):
-            if any(each._pre_step for each in (self.optimizer, *getattr(self.optimizer, "optimizers", ()))):
+            if any(each._pre_step for each in (self.optimizer, *self.optimizer._stages)):
                 for total in window.sums:  # a hook may have given other arrays, which have been set to zero instead
                     total.fill(0)
             window.counts[...] = 0
@@ -269,12 +270,8 @@ class _Window:
             for array, record in zip(self.sums, self._parameters.records, strict=True)
         ]
         given = [(array, 0, self.counts[i : i + 1]) for i, array in enumerate(pinned, 1)]
-        plan = _core.Plan("Accumulator", given, self.counts[:1], np.zeros((), np.int64))
         # s - (-1) g is s + g, bit for bit.
-        plan.set_group(0, _core.Binding("Accumulator", "sgd", "none", {"lr": -1.0}, {}, ()), {})
-        for i in range(len(given)):
-            plan.bind(i, "sgd", {}, {})
-        return plan
+        return constant_plan("Accumulator", given, self.counts[:1], "sgd", [{"lr": -1.0}])
 
     @property
     def count(self) -> int:
@@ -287,8 +284,11 @@ class _Window:
         count, before, after = self._sparse
         return {} if self.count == 0 else after if self.count > count else before
 
-    def add(self, grads: Any, scale: float, options: StepOptions, zero: bool) -> None:
-        """Add a micro-batch, in the forms of `Optimizer.step`, or raise with nothing changed."""
+    def add(self, grads: Any, scale: float, options: StepOptions, zeroed_for: Optimizer | None) -> None:
+        """Add a micro-batch, in the forms of `Optimizer.step`, or raise with nothing changed.
+
+        Where gradients are to be set to zero, nothing of the optimizer `zeroed_for` may lie under them.
+        """
         gradients = list(self._parameters.gradients(grads))
         sparse = self.sparse
         after = dict(sparse)
@@ -306,7 +306,7 @@ class _Window:
                     "each time."
                 )
             if isinstance(given, SparseGrad):
-                if zero:
+                if zeroed_for is not None:
                     raise ValueError(
                         f"Accumulator: {record.label}: its gradient is sparse and cannot be set to zero as it is "
                         "added. Leave zero_grad out, and call the optimizer's zero_grad()."
@@ -314,6 +314,10 @@ class _Window:
                 added = _divided(given, record, scale)
                 after[i] = sparse[i] + added if i in sparse else added
                 gradients[i] = None
+        if zeroed_for is not None:
+            pairs = zip(self._parameters.records, gradients, strict=False)
+            written = [(f"the gradient of {record.label}", array) for record, array in pairs if array is not None]
+            check_apart("Accumulator.step: zero_grad", zeroed_for, written, "set to zero")
         self._sparse = self.count, sparse, after
         self._plan.step_as_set(gradients, options)
 

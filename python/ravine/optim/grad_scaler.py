@@ -13,7 +13,7 @@ from ravine._arrays import as_array, describe, is_tensor, place
 from ravine._hyper import Range, as_float, at_least, flag, is_number, proper_fraction, whole
 from ravine._saved import checked, noted, of_scalar
 from ravine._sparse import SparseGrad, is_sparse_tensor
-from ravine.optim._drivers import Driver, check_drivable
+from ravine.optim._drivers import Driver, check_apart, check_drivable
 from ravine.optim._parameters import Record
 from ravine.optim._step_options import checked_scale
 from ravine.optim.accumulator import Accumulator
@@ -171,9 +171,11 @@ class GradScaler(Driver):
                 "GradScaler.unscale_: the gradients of this optimizer are unscaled already. Call it once, then step() "
                 "and update()."
             )
-        found = [_values(record) for record in optimizer._records]
+        found = [(f"the gradient of {record.label}", _values(record)) for record in optimizer._records]
         # Where parameters share a gradient, it is divided once.
-        arrays = list({place(array): array for array in found if array is not None}.values())
+        named = {place(array): (label, array) for label, array in found if array is not None}
+        check_apart("GradScaler.unscale_", optimizer, list(named.values()), "divided")
+        arrays = [array for _, array in named.values()]
         scaled = np.ones(())
         is_finite = all(bool(np.isfinite(array).all()) for array in arrays)
         factors: list[Any] = [array.dtype.type(1 / state.scale) for array in arrays]
@@ -395,7 +397,8 @@ def _multiplied(outputs: Any, scale: float) -> Any:
     if is_number(outputs) and not isinstance(outputs, np.generic):
         return as_float("GradScaler.scale: outputs", outputs) * scale
     if isinstance(outputs, list | tuple):
-        return type(outputs)(_multiplied(each, scale) for each in outputs)
+        make = getattr(outputs, "_make", type(outputs))  # that of a named tuple
+        return make(_multiplied(each, scale) for each in outputs)
     if isinstance(outputs, dict):
         return {key: _multiplied(each, scale) for key, each in outputs.items()}
     if isinstance(outputs, np.ndarray | np.generic) and outputs.dtype.kind in "fiu":

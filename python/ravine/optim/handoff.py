@@ -128,6 +128,10 @@ class Handoff(Optimizer):
         return self.current._needs_closure
 
     @property
+    def _stages(self) -> Sequence[Optimizer]:
+        return self.optimizers
+
+    @property
     def _records(self) -> Sequence[Record]:
         return self.current._records
 

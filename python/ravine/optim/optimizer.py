@@ -137,6 +137,11 @@ class Optimizer:
         raise NotImplementedError
 
     @property
+    def _stages(self) -> Sequence[Optimizer]:
+        """The optimizers that make its steps, one after the other: itself, but for a Handoff."""
+        return (self,)
+
+    @property
     def _records(self) -> Sequence[Record]:
         """The parameters, in the order of the groups."""
         raise NotImplementedError

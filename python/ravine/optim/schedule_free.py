@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ravine import _core
 from ravine._hyper import averaging_betas, flag, non_negative, proper_fraction, whole
 from ravine.optim._averages import Averages
+from ravine.optim._constant_plan import constant_plan
 from ravine.optim._groups import group_prefix
 from ravine.optim._modifiers import no_modifiers
 from ravine.optim._rule_optimizer import Rule, RuleOptimizer
@@ -50,18 +50,15 @@ class ScheduleFree(RuleOptimizer):
     def _turner(self, train: bool) -> Callable[[], None]:
         self._parameters.check_data()
         turned = np.zeros((), np.int64)
-        given = [(record.pinned, record.group, np.zeros((), np.int64)) for record in self._records]
-        plan = _core.Plan(self._owner, given, turned, np.zeros((), np.int64))
-        targets: list[Any] = [None] * len(self._records)
         groups = self._checked_groups()
-        for index, group in enumerate(groups):
-            beta = self._beta(group)
-            weight = 1 - beta if train else 1 - 1 / beta
-            plan.set_group(index, _core.Binding(self._owner, "lerp", "none", {"weight": weight}, {}, ()), {})
-            for i in self._parameters.positions(index):
-                plan.bind(i, "lerp", {}, {})
-                if group["train_mode"] != train and self._records[i].step > 0:
-                    targets[i] = self._records[i].states["z"]
+        betas = map(self._beta, groups)
+        weights = [{"weight": 1 - beta if train else 1 - 1 / beta} for beta in betas]
+        given = [(record.pinned, record.group, np.zeros((), np.int64)) for record in self._records]
+        plan = constant_plan(self._owner, given, turned, "lerp", weights)
+        targets = [
+            record.states["z"] if groups[record.group]["train_mode"] != train and record.step > 0 else None
+            for record in self._records
+        ]
 
         def turn() -> None:
             if not turned:

@@ -11,7 +11,6 @@ from ravine.optim.lr_scheduler._base import LRScheduler
 from ravine.optim.lr_scheduler._factor import power
 from ravine.optim.lr_scheduler._functions import check_callable, saved_callable, with_callables
 from ravine.optim.lr_scheduler._momentum import momentum_check, momentum_key, set_momentum
-from ravine.optim.lr_scheduler._target import stages
 from ravine.optim.optimizer import Optimizer
 
 
@@ -30,7 +29,7 @@ class MomentumCycle(LRScheduler):
         if not self.cycle_momentum:
             self.base_momentums, self.max_momentums = [], []
             return
-        for stage in stages(self.optimizer):
+        for stage in self.optimizer._stages:
             if momentum_key(stage) is None:
                 raise ValueError(
                     f"{self._where}cycle_momentum=True, but the optimizer has neither momentum nor betas; "
@@ -53,7 +52,7 @@ class MomentumCycle(LRScheduler):
             values = getattr(self, name)
             if len(values) != len(self.max_lrs):
                 raise ValueError(f"{where}{name} has {len(values)} values for {len(self.max_lrs)} parameter groups")
-            for stage in stages(self.optimizer):
+            for stage in self.optimizer._stages:
                 if momentum_key(stage) is None:
                     raise ValueError(f"{where}cycle_momentum=True, but the optimizer has neither momentum nor betas")
                 each(momentum_check(stage))(where + name, values)

@@ -62,11 +62,6 @@ def hand_overs(optimizer: Optimizer | KeyView) -> int:
     return 0 if handoff is None else handoff._hand_overs
 
 
-def stages(optimizer: Optimizer) -> list[Optimizer]:
-    """Return the optimizers that a schedule will come to drive, one after the other."""
-    return optimizer.optimizers if isinstance(optimizer, Handoff) else [optimizer]
-
-
 def check_stages(where: str, optimizer: Optimizer | KeyView) -> None:
     """Raise where the stages of a Handoff are too different for one schedule."""
     handoff = handoff_of(optimizer)
@@ -109,7 +104,7 @@ class KeyView:
         self.defaults = {"lr": None}  # of momentum and betas, which cyclical schedules move too, there are none
         self._views: list[GroupView] = []
         self._viewed: object = None
-        for index, group in ((i, group) for stage in stages(optimizer) for i, group in enumerate(stage.param_groups)):
+        for index, group in ((i, group) for stage in optimizer._stages for i, group in enumerate(stage.param_groups)):
             if self.key not in group:
                 known = ", ".join(name for name in optimizer.defaults if is_number(optimizer.defaults[name]))
                 raise ValueError(f"{owner}: key={key!r} is in no parameter group; expected one of {known}.")

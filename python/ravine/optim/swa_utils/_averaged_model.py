@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ravine import _core
 from ravine._arrays import as_array, describe
 from ravine._hyper import decay_rate
 from ravine._saved import checked
 from ravine.nn.batchnorm import _BatchNorm
 from ravine.optim._averages import Averages
+from ravine.optim._constant_plan import constant_plan
 from ravine.optim._parameters import Parameters, Record
 from ravine.optim.optimizer import Optimizer
 from ravine.reference.averages import average
@@ -111,11 +111,8 @@ class AveragedModel:
 
     def _update_compiled(self, records: Sequence[Record]) -> None:
         given = [(record.pinned, 0, np.zeros((), np.int64)) for record in records]
-        plan = _core.Plan("AveragedModel", given, np.zeros((), np.int64), np.zeros((), np.int64))
-        # A rule that no parameter gets a gradient for.
-        plan.set_group(0, _core.Binding("AveragedModel", "lerp", "none", {"weight": 0.0}, {}, ()), {})
-        for i in range(len(records)):
-            plan.bind(i, "lerp", {}, {})
+        # Of a rule that no parameter gets a gradient for.
+        plan = constant_plan("AveragedModel", given, np.zeros((), np.int64), "lerp", [{"weight": 0.0}])
         self._averages.give_to(plan, records)
         plan.end_step()
 

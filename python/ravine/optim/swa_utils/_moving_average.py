@@ -72,7 +72,7 @@ class ExponentialMovingAverage:
         )
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{where}optimizer is {describe(optimizer)}; expected an optimizer.")
-        for each in (optimizer, *getattr(optimizer, "optimizers", ())):
+        for each in (optimizer, *optimizer._stages):
             if each._averages is not None:
                 raise ValueError(f"{where}this {each._owner} has an average already. Call its remove() first.")
         averages.cover(optimizer._records)
@@ -204,10 +204,8 @@ class ExponentialMovingAverage:
 
     def _parameters(self) -> list[Array]:
         records = self._optimizer._records
-        at_work: Any = getattr(self._optimizer, "current", self._optimizer)
-        at_work._parameters.check_data()
-        self._averages.cover(records)
         for record in records:
+            record.check_data(self._averages.owner)
             record.pinned.check_unchanged()
             if not record.array.flags.writeable:
                 raise ValueError(
