@@ -1,4 +1,4 @@
-// Choosing one of a few alternatives by name.
+// Choosing one of a few alternatives by name, or a number by its digits.
 #pragma once
 
 #include <cstdlib>
@@ -24,6 +24,14 @@ const Entry& choose(const std::string& what, const std::vector<const Entry*>& en
     choices += (choices.empty() ? "'" : ", '") + std::string(entry->name) + "'";
   }
   throw std::invalid_argument(what + " '" + name + "' is not available here; choose one of " + choices);
+}
+
+// The number, of five digits at the most. Throws std::invalid_argument where `text` is no whole number, `least` or more.
+inline int whole_number(const std::string& text, int least) {
+  const bool whole = !text.empty() && text.size() < 6 && text.find_first_not_of("0123456789") == std::string::npos;
+  if (!whole || std::stoi(text) < least)
+    throw std::invalid_argument("'" + text + "' is not a whole number, " + std::to_string(least) + " or more");
+  return std::stoi(text);
 }
 
 // Calls use(value) if the environment sets the variable.

@@ -53,7 +53,8 @@ struct Arrays {
   void* states[max_states];
   SumPair* sums;  // of each block, where the rule takes sums
   Factoring factoring;
-  void* average;  // of what the parameter has been, or null
+  void* average;           // of what the parameter has been, or null
+  std::int32_t ahead = 0;  // how many bytes before their turn elements are asked for; 0: not at all
 };
 
 // Works on the elements [begin, end), which are whole blocks where the rule takes sums.

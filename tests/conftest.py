@@ -19,10 +19,12 @@ if threading.current_thread() is threading.main_thread():
 
 @pytest.fixture(autouse=True)
 def restored_config() -> Iterator[None]:
-    """Share small steps among threads too; leave this, the instruction set and the threads as they were."""
+    """Share small steps among threads too; leave what a test may choose as it was."""
     isa, threading, shared = config.get_isa(), config.get_threading(), _core.share_from(1 << 16)
+    prefetch = _core.prefetch()
     yield
     _core.share_from(shared)
+    _core.set_prefetch(prefetch)
     config.set_isa(isa)
     config.set_threading(threading)
     config.set_num_threads(None)

@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import ravine
-from ravine import _core, config
+from ravine import _core, config, optim
 from ravine.cli import main
 
 
@@ -102,10 +103,34 @@ def test_a_wrong_environment_is_an_error():
     assert "RAVINE_THREADING: threading 'magic' is not available here; choose one of 'pool'" in run.stderr
 
 
-@pytest.mark.parametrize("threads", ["0", "two", "-1", "1.5", "9999999"])
-def test_a_wrong_number_of_threads_is_an_error(threads):
-    run = python("import ravine", RAVINE_THREADS=threads)
-    assert f"RAVINE_THREADS: '{threads}' is not a whole number, 1 or more, or unset RAVINE_THREADS" in run.stderr
+@pytest.mark.parametrize(("name", "least"), [("RAVINE_THREADS", 1), ("RAVINE_PREFETCH", 0)])
+@pytest.mark.parametrize("number", ["0", "two", "-1", "1.5", "9999999"])
+def test_a_wrong_number_is_an_error(name, least, number):
+    run = python("import ravine", **{name: number})
+    if number == str(least):
+        assert run.returncode == 0, run.stderr
+    else:
+        assert f"{name}: '{number}' is not a whole number, {least} or more, or unset {name}" in run.stderr
+
+
+@pytest.mark.parametrize("ahead", [0, 64, 2048])
+def test_the_environment_chooses_how_far_ahead_memory_is_asked_for(ahead):
+    run = python("from ravine import config; print(config.info()['prefetch'])", RAVINE_PREFETCH=str(ahead))
+    assert run.stdout.strip() == (f"{ahead} bytes ahead" if ahead else "the processor's own"), run.stderr
+
+
+@pytest.mark.parametrize("optimizer", [optim.Adam, optim.LAMB])
+def test_the_bits_do_not_depend_on_it(optimizer):
+    rng = np.random.default_rng(0)
+    start, gradient = (rng.standard_normal(20_003).astype(np.float32) for _ in range(2))
+    results = []
+    for ahead in (0, 64, 2048, 1 << 16):
+        _core.set_prefetch(ahead)
+        p = start.copy()
+        optimizer([p]).step([gradient])
+        results.append(p)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
 
 
 @pytest.mark.parametrize("threading", config.available_threadings())

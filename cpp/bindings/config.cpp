@@ -3,6 +3,7 @@
 #include "bindings/register.hpp"
 #include "choice.hpp"
 #include "isa/select.hpp"
+#include "plan/memory.hpp"
 #include "threads/cpus.hpp"
 #include "threads/threads.hpp"
 
@@ -14,6 +15,7 @@ void register_config(py::module_& module) {
   use_environment("RAVINE_ISA", isa::use);
   use_environment("RAVINE_THREADING", threads::use);
   use_environment("RAVINE_THREADS", threads::use_count);
+  use_environment("RAVINE_PREFETCH", memory::use_update_ahead);
   module.def("available_isas", &isa::available, "The instruction sets that can run here, the best last.");
   module.def("isa", [] { return std::string(isa::active().name); }, "The instruction set in use.");
   module.def("use_isa", &isa::use, py::arg("name"), "Changes the instruction set in use.");
@@ -29,6 +31,9 @@ void register_config(py::module_& module) {
              "The CPUs that the quotas of control groups leave to a process, from the text of its /proc/self/cgroup.");
   module.def("share_from", &threads::share_from, py::arg("bytes"),
              "Shares work on so many bytes and more among threads; returns the number until now.");
+  module.def("prefetch", &memory::update_ahead,
+             "How many bytes before their turn an update asks for its arrays' elements; 0: not at all.");
+  module.def("set_prefetch", &memory::set_update_ahead, py::arg("bytes"), "Sets it.");
   module.attr("compiler") = RAVINE_COMPILER;
   module.attr("flags") = RAVINE_FLAGS;
 }

@@ -64,21 +64,22 @@ class Elements<V, decay, std::index_sequence<state...>, Scratch<is_scratch...>> 
         c_(V(coefficients.decay_coefficient)),
         parameter_(static_cast<V*>(arrays.parameter)),
         gradient_(static_cast<const V*>(arrays.gradient)),
-        states_{static_cast<V*>(arrays.states[state])..., nullptr} {
+        states_{static_cast<V*>(arrays.states[state])..., nullptr},
+        ahead_(std::uintptr_t(arrays.ahead)) {
     static_assert(sizeof...(state) <= max_states, "raise max_states");
   }
 
   const V* parameter() const { return parameter_; }
 
-  // Fetches what comes some time after the elements [i, i + lanes). The processor's own guesses end with the page. Past
-  // the end another thread's part begins, or the next tensor.
+  // Fetches what comes some time after the elements [i, i + lanes), where that gains something. Past the end another
+  // thread's part begins, or the next tensor.
   RAVINE_INLINE void expect_after(std::int64_t i) const {
-    constexpr std::uintptr_t distance = 2048;
+    if (ahead_ == 0) return;
     const std::uintptr_t arrays[] = {reinterpret_cast<std::uintptr_t>(parameter_),
                                      reinterpret_cast<std::uintptr_t>(gradient_),
                                      reinterpret_cast<std::uintptr_t>(states_[state])...};
     for (const std::uintptr_t array : arrays)
-      prefetch_lines(array + std::uintptr_t(i) * sizeof(V) + distance, lanes * sizeof(V));
+      prefetch_lines(array + std::uintptr_t(i) * sizeof(V) + ahead_, lanes * sizeof(V));
   }
 
   // Calls f for element i, and stores what f takes by reference. Only what writes the parameter shrinks it first.
@@ -113,6 +114,7 @@ class Elements<V, decay, std::index_sequence<state...>, Scratch<is_scratch...>> 
   V* parameter_;
   const V* gradient_;
   V* states_[sizeof...(state) + 1];
+  std::uintptr_t ahead_;
 };
 
 template <class Rule, class V, Decay decay, class States = std::make_index_sequence<Rule::states.size>>

@@ -8,6 +8,7 @@
 
 #include "plan/blocks.hpp"
 #include "plan/measures.hpp"
+#include "plan/memory.hpp"
 #include "plan/norm.hpp"
 #include "plan/sweep.hpp"
 #include "rules/registry.hpp"
@@ -193,8 +194,10 @@ std::int64_t Plan::prepare(const Extras& extras, std::size_t first, std::size_t 
   modifies_ = false;
   std::int64_t total = 0, bytes = 0;
   const bool averages = average_factor_ != 0;
+  const std::int32_t ahead = memory::update_ahead();
   for (std::size_t i = first; i < last; ++i) {
-    const Tensor& tensor = tensors[i];
+    Tensor& tensor = tensors[i];
+    tensor.arrays.ahead = ahead;
     const bool has_gradient = tensor.arrays.gradient || tensor.rows;  // the values of no rows may be nowhere
     if (averages && (!has_gradient || tensor.rows)) add_other(tensor);
     if (!has_gradient) continue;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <stdexcept>
 
 #include "choice.hpp"
 #include "threads/cpus.hpp"
@@ -64,10 +63,6 @@ Share share_of(std::int64_t bytes) {
 
 std::int64_t share_from(std::int64_t bytes) { return bytes_worth_waking.exchange(bytes); }
 
-void use_count(const std::string& text) {
-  const bool whole = !text.empty() && text.size() < 6 && text.find_first_not_of("0123456789") == std::string::npos;
-  if (!whole || std::stoi(text) < 1) throw std::invalid_argument("'" + text + "' is not a whole number, 1 or more");
-  by_default = std::min(std::stoi(text), max_threads);
-}
+void use_count(const std::string& text) { by_default = std::min(whole_number(text, 1), max_threads); }
 
 }  // namespace ravine::threads

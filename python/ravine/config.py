@@ -100,6 +100,7 @@ def info() -> dict[str, Any]:
         "platform": f"{sys.platform} {platform.machine()}",
         "instruction set": f"{get_isa()} (available: {', '.join(available_isas())})",
         "threads": f"{get_num_threads()} ({get_threading()})",
+        "prefetch": f"{_core.prefetch()} bytes ahead" if _core.prefetch() else "the processor's own",
         "compiler": _core.compiler,
         "flags": _core.flags,
     }

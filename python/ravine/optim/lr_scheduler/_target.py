@@ -130,6 +130,11 @@ class KeyView:
         return self._views
 
     @property
+    def _stages(self) -> tuple[KeyView]:
+        """Itself: it has no momentum of its own, whatever makes the steps."""
+        return (self,)
+
+    @property
     def has_stepped(self) -> bool:
         """Whether the optimizer has stepped."""
         return self.optimizer.has_stepped
