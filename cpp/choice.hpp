@@ -26,7 +26,8 @@ const Entry& choose(const std::string& what, const std::vector<const Entry*>& en
   throw std::invalid_argument(what + " '" + name + "' is not available here; choose one of " + choices);
 }
 
-// The number, of five digits at the most. Throws std::invalid_argument where `text` is no whole number, `least` or more.
+// The number, of five digits at the most. Throws std::invalid_argument where `text` is no whole number of `least` or
+// more.
 inline int whole_number(const std::string& text, int least) {
   const bool whole = !text.empty() && text.size() < 6 && text.find_first_not_of("0123456789") == std::string::npos;
   if (!whole || std::stoi(text) < least)
