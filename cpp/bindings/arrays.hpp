@@ -93,6 +93,8 @@ class RAVINE_HIDDEN Pinned {
   std::int64_t size() const { return size_; }
   std::int64_t bytes() const { return size_ * item_size(dtype_); }
   Dtype dtype() const { return dtype_; }
+  const std::vector<py::ssize_t>& shape() const { return shape_; }
+  int order() const { return flags_ & (c_contiguous | f_contiguous); }
   const py::array& array() const { return array_; }
   const std::string& label() const { return label_; }
 

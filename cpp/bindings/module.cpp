@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module) {
   ravine::bindings::register_plan(module);
   ravine::bindings::register_sparse(module);
   ravine::bindings::register_gradients(module);
+  ravine::bindings::register_exchange(module);
   ravine::bindings::register_batch_norm(module);
   ravine::bindings::register_dropout(module);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/exchange.hpp"
 #include "bindings/interpreter.hpp"
 
 namespace ravine::bindings {
@@ -37,29 +38,50 @@ void Parameters::find_written() {
   std::sort(written_.begin(), written_.end());
 }
 
-void Parameters::hold_gradient(std::size_t i, py::handle given) {
+void Parameters::hold_gradient(std::size_t i, py::handle given, bool zero) {
   Parameter& parameter = all[i];
+  parameter.is_tensor = false;
   if (given.is_none()) return;
   if (is_array(given)) {
     parameter.gradient = py::reinterpret_borrow<py::object>(given);
     return;
   }
+  if (!zero && can_be_seen(given)) {
+    parameter.gradient = py::reinterpret_borrow<py::object>(given);
+    parameter.is_tensor = true;
+    return;
+  }
+  hold_converted(parameter, given);
+}
+
+void Parameters::hold_converted(Parameter& parameter, py::handle given) {
+  parameter.is_tensor = false;
   parameter.gradient = in_python(
       [&] { return py::object(py::module_::import("ravine._sparse").attr("as_gradient")(given, where(parameter))); });
   if (!is_array(parameter.gradient)) parameter.sparse.hold(where(parameter), parameter.gradient);
 }
 
-void Parameters::take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::Group& group) {
+void Parameters::look_twice() {
+  for (Parameter& parameter : all) {
+    if (!parameter.gradient || !parameter.is_tensor) continue;
+    const auto seen = see(parameter.gradient);
+    if (!seen || !fits(*seen, parameter.array)) hold_converted(parameter, py::object(parameter.gradient));
+  }
+}
+
+bool Parameters::take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::Group& group) {
   Parameter& parameter = all[i];
   tensor.rows.reset();
   tensor.arrays.gradient = nullptr;
-  if (!parameter.gradient) return;
+  if (!parameter.gradient) return true;
   parameter.array.check_unchanged();
   for (const Pinned& state : parameter.states) state.check_unchanged();
+  if (parameter.is_tensor) return take_tensor(parameter, tensor);
   if (parameter.sparse)
     take_sparse(parameter, tensor, group);
   else
     take_dense(parameter, tensor);
+  return true;
 }
 
 void Parameters::check_average(std::size_t i) const {
@@ -90,6 +112,17 @@ void Parameters::take_dense(Parameter& parameter, Plan::Tensor& tensor) {
   tensor.arrays.gradient = fields(gradient).data;
 }
 
+bool Parameters::take_tensor(Parameter& parameter, Plan::Tensor& tensor) {
+  const auto seen = see(parameter.gradient);
+  if (!seen || !fits(*seen, parameter.array)) return false;
+  if (seen->data != parameter.clear) {
+    check_overlap(parameter, seen->data, seen->data + parameter.array.bytes());
+    parameter.clear = seen->data;
+  }
+  tensor.arrays.gradient = seen->data;
+  return true;
+}
+
 // Gives the plan what it needs of the SparseGrad that has come for a parameter.
 void Parameters::take_sparse(Parameter& parameter, Plan::Tensor& tensor, const Plan::Group& group) {
   check_rule_is_sparse(where(parameter), tensor.rule, group);
@@ -105,6 +138,10 @@ void Parameters::take_sparse(Parameter& parameter, Plan::Tensor& tensor, const P
 
 void Parameters::check_overlap(const Parameter& parameter, py::handle gradient) const {
   const auto [begin, end] = extent(gradient);
+  check_overlap(parameter, begin, end);
+}
+
+void Parameters::check_overlap(const Parameter& parameter, const char* begin, const char* end) const {
   const auto after = std::upper_bound(written_.begin(), written_.end(), begin,
                                       [](const char* at, const Interval& interval) { return at < interval.end; });
   if (begin < end && after != written_.end() && after->begin < end)

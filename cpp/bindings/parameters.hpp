@@ -33,9 +33,10 @@ struct Parameter {
   std::vector<Pinned> states;
   std::vector<py::object> carried;
   std::optional<Pinned> average;
-  py::object gradient;   // held during a step, while the interpreter may run other threads
-  py::object original;   // the gradient in another memory order that was copied
-  py::object reordered;  // room for such copies
+  py::object gradient;     // held during a step, while the interpreter may run other threads
+  bool is_tensor = false;  // whether that is a tensor of another library, to be seen at a glance
+  py::object original;     // the gradient in another memory order that was copied
+  py::object reordered;    // room for such copies
   SparseGradient sparse;
   const char* clear = nullptr;  // where a gradient last was, sharing no memory with what steps write
 };
@@ -51,13 +52,17 @@ class Parameters {
   // that none of it overlaps.
   void find_written();
 
-  // Holds the gradient that has come for a parameter, as an array or a SparseGrad, which may run code of users. None:
-  // no gradient.
-  void hold_gradient(std::size_t i, py::handle given);
+  // Holds the gradient that has come for a parameter, as an array, a SparseGrad or, unless the step sets it to zero, a
+  // tensor to be seen at a glance, which may run code of users. None: no gradient.
+  void hold_gradient(std::size_t i, py::handle given, bool zero);
 
   // Checks the gradient of a parameter, and the arrays that its step writes to, and gives the tensor what a step needs.
-  // To be called when all are held: it runs no code of users, so that what it has seen stays as it is.
-  void take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::Group& group);
+  // To be called when all are held: it runs no code of users, so that what it has seen stays as it is. Returns false
+  // where a tensor does not fit at a glance; then look_twice() at all, and take all of them again.
+  bool take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::Group& group);
+
+  // Makes arrays of the tensors that do not fit, or errors that say why, which may run code of users.
+  void look_twice();
 
   // Makes sure that the parameter and its average are as they were, with a gradient or without.
   void check_average(std::size_t i) const;
@@ -82,8 +87,11 @@ class Parameters {
 
   std::string where(const Parameter& parameter) const { return owner_ + ": " + parameter.array.label(); }
   void take_dense(Parameter& parameter, Plan::Tensor& tensor);
+  void hold_converted(Parameter& parameter, py::handle given);
+  bool take_tensor(Parameter& parameter, Plan::Tensor& tensor);
   void take_sparse(Parameter& parameter, Plan::Tensor& tensor, const Plan::Group& group);
   void check_overlap(const Parameter& parameter, py::handle gradient) const;
+  void check_overlap(const Parameter& parameter, const char* begin, const char* end) const;
 
   std::string owner_;
   std::vector<Interval> written_;  // in order of address

@@ -298,12 +298,9 @@ class PyPlan {
                             std::to_string(parameters_.all.size()) +
                             " parameters; give one for each, None where there is none this time");
     const Held held{parameters_};
-    for (std::size_t i = 0; i < given; ++i) parameters_.hold_gradient(i, PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i)));
-    for (std::size_t i = 0; i < given; ++i) {
-      Plan::Tensor& tensor = plan_->tensors[i];
-      parameters_.take_gradient(i, tensor, plan_->groups[tensor.group]);
-      if (plan_->averaging.steps) parameters_.check_average(i);
-    }
+    for (std::size_t i = 0; i < given; ++i)
+      parameters_.hold_gradient(i, PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i)), extras.zero);
+    take_gradients(0, given);
     const std::vector<py::object> apart = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     for (const std::size_t i : parameters_.frozen) leave_out(i);
     check_norm(extras);
@@ -323,10 +320,9 @@ class PyPlan {
       throw py::value_error(owner_ + ".step_param: the step of " + label + " depends on sums over all of its group. " +
                             "Call step(grads).");
     const Held held{parameters_};
-    parameters_.hold_gradient(i, gradient);
-    parameters_.take_gradient(i, tensor, plan_->groups[tensor.group]);
+    parameters_.hold_gradient(i, gradient, extras.zero);
+    take_gradients(i, i + 1);
     if (!parameters_.all[i].gradient) return;
-    if (plan_->averaging.steps) parameters_.check_average(i);
     const std::vector<py::object> apart = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     if (!parameters_.is_frozen(i)) {
       without_lock(plan_->prepare_one(i, extras), [&] { plan_->run(); });
@@ -334,6 +330,19 @@ class PyPlan {
       updated_count_ += 1;
     }
     for (const py::object& array : apart) array.attr("fill")(0);
+  }
+
+  // Those of the parameters [first, last), all from the beginning where a second look may have run code of users.
+  void take_gradients(std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) {
+      Plan::Tensor& tensor = plan_->tensors[i];
+      if (parameters_.take_gradient(i, tensor, plan_->groups[tensor.group])) {
+        if (plan_->averaging.steps) parameters_.check_average(i);
+      } else {
+        parameters_.look_twice();
+        return take_gradients(first, last);
+      }
+    }
   }
 
   // Lets a step go on as if a parameter, whose gradient has been checked, had none.

@@ -11,6 +11,7 @@ void register_hyper(pybind11::module_& module);
 void register_plan(pybind11::module_& module);
 void register_sparse(pybind11::module_& module);
 void register_gradients(pybind11::module_& module);
+void register_exchange(pybind11::module_& module);
 void register_batch_norm(pybind11::module_& module);
 void register_dropout(pybind11::module_& module);
 

@@ -75,8 +75,8 @@ def address(array: np.ndarray[Any, Any]) -> int:
 
 
 def place(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
-    """Which memory an array shows, and as what."""
-    return address(array), array.shape, array.strides, array.dtype
+    """Which memory an array shows, and as what. One without elements shows none, wherever it begins."""
+    return address(array) if array.size else 0, array.shape, array.strides, array.dtype
 
 
 def describe(value: object) -> str:

@@ -19,6 +19,8 @@ from ravine.optim._groups import as_named, group_prefix
 
 Array = np.ndarray[Any, Any]
 
+_GRAD: Callable[[Any], Any] = attrgetter("grad")  # without a call in Python for each
+
 
 class Record:
     """A parameter, and what its optimizer keeps of it."""
@@ -113,6 +115,8 @@ class Parameters:
         self._params = [record.param for record in self.records]
         self._plain = [i for i, record in enumerate(self.records) if record.is_plain]
         self._rebindable = [record for record in self.records if not isinstance(record.param, Parameter)]
+        rebindable = self._rebindable
+        self._watched = _core.Watched([record.param for record in rebindable], [record.pinned for record in rebindable])
         self._positions: list[range] = []  # of each group
         begin = 0
         for _, group in groupby(self.records, key=attrgetter("group")):
@@ -204,7 +208,7 @@ class Parameters:
         if type(grads) is list and self.group_count == 1:
             return grads
         if grads is None:
-            gradients = [param.grad for param in self._params] if self._rebindable else gradients_of(self._params)
+            gradients = list(map(_GRAD, self._params)) if self._rebindable else gradients_of(self._params)
             for i in self._plain:
                 if gradients[i] is None:
                     raise ValueError(
@@ -258,8 +262,8 @@ class Parameters:
 
     def check_data(self) -> None:
         """Raise where an object that may rebind its `.data` has done so."""
-        for record in self._rebindable:
-            record.check_data(self._owner)
+        for i in self._watched.moved():
+            self._rebindable[i].check_data(self._owner)
 
     # --- copies
 
