@@ -67,6 +67,35 @@ def test_the_bits_of_numpy_arrays_without_converting_anything(dtype, kept):
 
 
 @pytest.mark.usefixtures("no_conversion")
+@pytest.mark.parametrize("by_step", [True, False])
+def test_gradients_are_set_to_zero(by_step):
+    theirs = parameters()
+    expected = [p.detach().clone() for p in theirs]
+    for p, grad in zip(theirs, gradients(theirs), strict=True):
+        p.grad = grad
+    expected = [value if i == 1 else value - p.grad for i, (value, p) in enumerate(zip(expected, theirs, strict=True))]
+    optimizer = optim.SGD({f"p{i}": p for i, p in enumerate(theirs)}, lr=1.0)
+    optimizer.freeze("p1")
+    optimizer.step(zero_grad=by_step)
+    if not by_step:
+        optimizer.zero_grad()
+    for p, value in zip(theirs, expected, strict=True):
+        assert torch.equal(p.detach(), value)
+        assert torch.equal(p.grad, torch.zeros_like(p))
+
+
+def test_gradients_that_share_memory_are_not_set_to_zero():
+    whole = torch.ones(6)
+    pair = parameters(shapes=[(4,), (4,)])
+    before = [p.detach().clone() for p in pair]
+    pair[0].grad, pair[1].grad = whole[:4], whole[2:]
+    with pytest.raises(ValueError, match=r"gradients of params\[0\] and params\[1\] share memory"):
+        optim.SGD(pair, lr=1.0).step(zero_grad=True)
+    assert torch.equal(whole, torch.ones(6))
+    assert all(torch.equal(p, old) for p, old in zip(pair, before, strict=True))
+
+
+@pytest.mark.usefixtures("no_conversion")
 def test_tensors_as_gradients_of_arrays():
     arrays = [p.detach().numpy().copy() for p in parameters()]
     expected = [array.copy() for array in arrays]

@@ -52,6 +52,7 @@ struct Glance {
   PyTypeObject* type;
   const dlpack::Exchange* table;
   py::handle is_negative;  // the method that tells whether a tensor's negation is postponed, if there is one
+  bool works_in_place;
 };
 
 // Whether the type itself offers the table: what a subclass of users shows may be something else. torch's Parameter
@@ -83,7 +84,7 @@ const Glance* glance_of(PyTypeObject* type) {
     object.inc_ref();
     capsule.inc_ref();
     const py::handle is_negative = py::getattr(object, "is_neg", py::object()).release();
-    return &known.emplace_back(Glance{type, table, is_negative});
+    return &known.emplace_back(Glance{type, table, is_negative, py::hasattr(object, "zero_")});
   } catch (const py::error_already_set&) {
     return nullptr;  // a type whose attributes cannot be read
   }
@@ -182,6 +183,11 @@ bool can_be_seen(py::handle tensor) {
       py::reinterpret_steal<py::object>(PyObject_Vectorcall(glance->is_negative.ptr(), arguments, 1, nullptr));
   if (!negative) PyErr_Clear();
   return negative.ptr() == Py_False;
+}
+
+bool can_be_written(py::handle tensor) {
+  const Glance* const glance = glance_of(Py_TYPE(tensor.ptr()));
+  return glance && glance->works_in_place;
 }
 
 std::optional<Seen> see(py::handle tensor) {

@@ -26,6 +26,9 @@ struct Seen {
 // the negation of some. A subclass of users cannot. Leaves no Python error, and may let another thread run.
 bool can_be_seen(py::handle tensor);
 
+// Whether tensors of such a type are never read-only, as torch's, which have methods that work in place.
+bool can_be_written(py::handle tensor);
+
 // What is seen of a tensor of such a type. Nothing where it is none of the kind above. Runs no code of users, and lets
 // no other thread run.
 std::optional<Seen> see(py::handle tensor);

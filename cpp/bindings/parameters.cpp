@@ -21,6 +21,13 @@ py::object reordered(Parameter& parameter, const py::object& gradient) {
   return room;
 }
 
+// An array over the memory of a gradient that is a tensor.
+py::object shown(const Parameter& parameter) {
+  const auto& f = fields(parameter.array.array());
+  return py::array(parameter.array.array().dtype(), std::vector<py::ssize_t>(f.dimensions, f.dimensions + f.nd),
+                   std::vector<py::ssize_t>(f.strides, f.strides + f.nd), parameter.clear, parameter.gradient);
+}
+
 }  // namespace
 
 void Parameters::find_written() {
@@ -46,7 +53,7 @@ void Parameters::hold_gradient(std::size_t i, py::handle given, bool zero) {
     parameter.gradient = py::reinterpret_borrow<py::object>(given);
     return;
   }
-  if (!zero && can_be_seen(given)) {
+  if (can_be_seen(given) && (!zero || can_be_written(given))) {
     parameter.gradient = py::reinterpret_borrow<py::object>(given);
     parameter.is_tensor = true;
     return;
@@ -156,9 +163,10 @@ std::vector<py::object> Parameters::check_can_be_zeroed() const {
     const Parameter& parameter = all[i];
     if (!parameter.gradient) continue;
     const bool is_copy = bool(parameter.original);
-    const py::object array = is_copy            ? parameter.original
-                             : parameter.sparse ? parameter.sparse.array()
-                                                : parameter.gradient;
+    const py::object array = parameter.is_tensor ? shown(parameter)
+                             : is_copy           ? parameter.original
+                             : parameter.sparse  ? parameter.sparse.array()
+                                                 : parameter.gradient;
     if (is_copy) check_overlap(parameter, array);
     if (!(fields(array).flags & writeable))
       throw py::value_error(where(parameter) + ": its gradient is read-only and cannot be set to zero. Pass a copy, " +

@@ -52,8 +52,8 @@ class Parameters {
   // that none of it overlaps.
   void find_written();
 
-  // Holds the gradient that has come for a parameter, as an array, a SparseGrad or, unless the step sets it to zero, a
-  // tensor to be seen at a glance, which may run code of users. None: no gradient.
+  // Holds the gradient that has come for a parameter, as an array, a SparseGrad or a tensor to be seen at a glance,
+  // which may run code of users. None: no gradient. `zero`: the step will set it to zero.
   void hold_gradient(std::size_t i, py::handle given, bool zero);
 
   // Checks the gradient of a parameter, and the arrays that its step writes to, and gives the tensor what a step needs.
