@@ -228,6 +228,7 @@ BAD = [
     ({"skip_nonfinite": "yes"}, TypeError, r"skip_nonfinite='yes'; expected True or False"),
     ({"zero_grad": 2}, TypeError, r"zero_grad=2; expected True or False"),
     ({"total_norm": 1.0}, ValueError, r"total_norm=1.0 has no use without max_norm or skip_nonfinite"),
+    ({"total_norm": 1.0, "skip_nonfinite": np.ones(2)}, TypeError, r"skip_nonfinite=.*; expected True or False"),
     ({"total_norm": -1.0, "max_norm": 1}, ValueError, r"total_norm=-1.0 is negative"),
     ({"max_nrom": 1.0}, TypeError, r"SGD.step: unexpected keyword argument 'max_nrom'; expected some of max_norm"),
 ]

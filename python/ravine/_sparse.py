@@ -114,7 +114,8 @@ class SparseGrad:
         return SparseGrad(np.concatenate(rows), np.concatenate(values), self._shape)
 
     def __repr__(self) -> str:
-        rows, values = (np.array2string(a, threshold=60).replace("\n", "") for a in (self._rows, self._values))
+        plain = (np.asarray(a) for a in (self._rows, self._values))  # a masked array may not be able to show itself
+        rows, values = (np.array2string(a, threshold=60).replace("\n", "") for a in plain)
         return f"SparseGrad(rows={rows}, values={values}, dtype={self.dtype}, shape={self._shape})"
 
 

@@ -83,9 +83,10 @@ def read_options(
     if unknown:
         names = ", ".join(StepKeywords.__annotations__)
         raise TypeError(f"{where}unexpected keyword argument {next(iter(unknown))!r}; expected some of {names}.")
+    skips = skip_nonfinite is not False and flag(where + "skip_nonfinite", skip_nonfinite)
     if total_norm is not None:
         total_norm = checked_norm(where + "total_norm", total_norm)
-        if max_norm is None and not skip_nonfinite:
+        if max_norm is None and not skips:
             raise ValueError(f"{where}total_norm={total_norm!r} has no use without max_norm or skip_nonfinite.")
     return StepOptions(
         1.0 if grad_scale is None else checked_scale(where + "grad_scale", grad_scale),
@@ -94,7 +95,7 @@ def read_options(
         checked_norm_type(where + "norm_type", norm_type),
         total_norm,
         math.inf if max_value is None else above_0(where + "max_value", max_value),
-        skip_nonfinite is not False and flag(where + "skip_nonfinite", skip_nonfinite),
+        skips,
         zero_grad is not False and flag(where + "zero_grad", zero_grad),
     )
 
