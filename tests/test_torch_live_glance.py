@@ -47,8 +47,9 @@ def refused(parameter, gradient, error, message):
 @pytest.mark.usefixtures("no_conversion")
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_bits_of_numpy_arrays_without_converting_anything(dtype, kept):
-    theirs = parameters(dtype)
+@pytest.mark.parametrize("shapes", [SHAPES, [*SHAPES, (50, 200)]], ids=["small", "so large that the lock is released"])
+def test_the_bits_of_numpy_arrays_without_converting_anything(shapes, dtype, kept):
+    theirs = parameters(dtype, shapes)
     ours = [p.detach().numpy().copy() for p in theirs]
     on_tensors, on_arrays = optim.Adam(theirs), optim.Adam(ours)
     for p in theirs:
@@ -134,12 +135,50 @@ def test_a_gradient_whose_negation_is_postponed():
         assert torch.equal(p.detach(), torch.arange(1.0, n + 1))
 
 
-def test_a_parameter_whose_negation_is_postponed_by_new_data():
-    p = torch.nn.Parameter(torch.ones(1))
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_parameter_whose_negation_is_postponed_by_new_data(n):
+    p = torch.nn.Parameter(torch.ones(n))
     optimizer = optim.SGD([p], lr=1.0)
     p.data = torch._neg_view(p.data)
-    with pytest.raises((TypeError, ValueError)):
-        optimizer.step([torch.ones(1)])
+    with pytest.raises(TypeError, match="negative"):
+        optimizer.step([torch.ones(n)])
+    assert torch.equal(p.detach(), -torch.ones(n))
+
+
+def test_memory_that_is_freed_in_the_middle_of_a_step(monkeypatch):
+    """Muon runs Python there, where a signal may be handled."""
+    from ravine.optim import muon
+
+    p = torch.nn.Parameter(torch.zeros(300, 300))
+    p.grad = torch.ones(300, 300)
+    optimizer = optim.Muon([p], lr=0.1)
+    make_orthogonal = muon._make_orthogonal
+
+    def free(*arguments):
+        p.grad.data = torch.zeros(1)
+        with pytest.raises(RuntimeError, match="not resizable"):
+            gradient.resize_(1 << 20)
+        return make_orthogonal(*arguments)
+
+    gradient = p.grad.detach()
+    monkeypatch.setattr(muon, "_make_orthogonal", free)
+    optimizer.step()
+    expected = np.zeros((300, 300), np.float32)
+    monkeypatch.setattr(muon, "_make_orthogonal", make_orthogonal)
+    optim.Muon([expected], lr=0.1).step([np.ones((300, 300), np.float32)])
+    np.testing.assert_array_equal(p.detach().numpy(), expected)
+
+
+def test_what_is_to_end_the_program_is_not_forgotten():
+    class Interrupted(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            raise KeyboardInterrupt
+
+    p = torch.nn.Parameter(torch.zeros(3))
+    optimizer, gradient = optim.SGD([p], lr=1.0), torch.ones(3)
+    with pytest.raises(KeyboardInterrupt), Interrupted():
+        optimizer.step([gradient])
+    assert torch.equal(p.detach(), torch.zeros(3))
 
 
 class Mine(torch.Tensor):
@@ -149,7 +188,9 @@ class Mine(torch.Tensor):
         return -torch.Tensor.numpy(self.as_subclass(torch.Tensor))
 
 
-def test_a_subclass_is_asked_itself():
+@pytest.mark.parametrize("name", ["Mine", "Parameter"])
+def test_a_subclass_is_asked_itself(name):
+    Mine.__module__, Mine.__qualname__ = "torch.nn.parameter", name
     p = torch.nn.Parameter(torch.zeros(3))
     optim.SGD([p], lr=1.0).step([torch.ones(3).as_subclass(Mine)])
     assert torch.equal(p.detach(), torch.ones(3))

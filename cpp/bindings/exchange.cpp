@@ -51,16 +51,33 @@ struct Exchange {
 struct Glance {
   PyTypeObject* type;
   const dlpack::Exchange* table;
-  py::handle is_negative;  // the method that tells whether a tensor's negation is postponed, if there is one
   bool works_in_place;
+  // Methods of torch's: whether a tensor's negation is postponed; another tensor over its memory; an array over that.
+  py::handle is_neg, detach, numpy;
 };
 
 // Whether the type itself offers the table: what a subclass of users shows may be something else. torch's Parameter
 // differs from its Tensor in nothing that matters here.
 bool offers_itself(py::handle type, py::handle name) {
-  const auto text = [&type](const char* attribute) { return py::str(type.attr(attribute)).cast<std::string>(); };
-  return type.attr("__dict__").contains(name) ||
-         (text("__module__") == "torch.nn.parameter" && text("__qualname__") == "Parameter");
+  if (type.attr("__dict__").contains(name)) return true;
+  const py::dict modules = py::module_::import("sys").attr("modules");
+  const char* const home = "torch.nn.parameter";
+  return modules.contains(home) && py::getattr(modules[home], "Parameter", py::none()).is(type);
+}
+
+// Forgets a Python error, unless it is to end the program.
+void forget_error() {
+  if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) throw py::error_already_set();
+  PyErr_Clear();
+}
+
+// A method of a type called on one object, or nothing where there is none or it raises.
+py::object called(py::handle method, py::handle object) {
+  if (!method) return {};
+  PyObject* const arguments[] = {object.ptr()};
+  auto result = py::reinterpret_steal<py::object>(PyObject_Vectorcall(method.ptr(), arguments, 1, nullptr));
+  if (!result) forget_error();
+  return result;
 }
 
 // Looked up once for each type that offers a table, and kept with it for good.
@@ -73,7 +90,7 @@ const Glance* glance_of(PyTypeObject* type) {
   try {
     const auto capsule = py::reinterpret_steal<py::object>(PyObject_GetAttr(object.ptr(), name.ptr()));
     if (!capsule) {
-      PyErr_Clear();
+      forget_error();
       return nullptr;
     }
     const auto* table =
@@ -83,9 +100,11 @@ const Glance* glance_of(PyTypeObject* type) {
       return nullptr;
     object.inc_ref();
     capsule.inc_ref();
-    const py::handle is_negative = py::getattr(object, "is_neg", py::object()).release();
-    return &known.emplace_back(Glance{type, table, is_negative, py::hasattr(object, "zero_")});
-  } catch (const py::error_already_set&) {
+    const auto method = [&object](const char* called) { return py::getattr(object, called, py::object()).release(); };
+    return &known.emplace_back(
+        Glance{type, table, py::hasattr(object, "zero_"), method("is_neg"), method("detach"), method("numpy")});
+  } catch (const py::error_already_set& error) {
+    if (!error.matches(PyExc_Exception)) throw;
     return nullptr;  // a type whose attributes cannot be read
   }
 }
@@ -160,10 +179,8 @@ class RAVINE_HIDDEN Watched {
   }
 
  private:
-  // What is one tensor as a whole in C or Fortran order is no other's imaginary part, of which torch postpones
-  // negation, unless it is a single number.
   static bool shows(const py::object& object, const Pinned& pinned) {
-    if (pinned.size() == 1 && !can_be_seen(object)) return false;
+    if (!can_be_seen(object)) return false;
     const auto seen = see(object);
     return seen && fits(*seen, pinned) && (seen->data == pinned.data() || seen->size == 0);
   }
@@ -177,17 +194,20 @@ class RAVINE_HIDDEN Watched {
 bool can_be_seen(py::handle tensor) {
   const Glance* const glance = glance_of(Py_TYPE(tensor.ptr()));
   if (!glance) return false;
-  if (!glance->is_negative) return true;
-  PyObject* const arguments[] = {tensor.ptr()};
-  const auto negative =
-      py::reinterpret_steal<py::object>(PyObject_Vectorcall(glance->is_negative.ptr(), arguments, 1, nullptr));
-  if (!negative) PyErr_Clear();
-  return negative.ptr() == Py_False;
+  return !glance->is_neg || called(glance->is_neg, tensor).ptr() == Py_False;
 }
 
 bool can_be_written(py::handle tensor) {
   const Glance* const glance = glance_of(Py_TYPE(tensor.ptr()));
   return glance && glance->works_in_place;
+}
+
+py::object held_array(py::handle tensor) {
+  const Glance* const glance = glance_of(Py_TYPE(tensor.ptr()));
+  const py::object another = glance ? called(glance->detach, tensor) : py::object();
+  // The array keeps what it was made from, and torch then refuses to resize the memory.
+  const py::object array = another ? called(glance->numpy, another) : py::object();
+  return array && is_array(array) ? array : py::object();
 }
 
 std::optional<Seen> see(py::handle tensor) {

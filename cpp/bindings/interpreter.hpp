@@ -64,10 +64,12 @@ class Locked {
 // Below this, releasing the interpreter lock costs more than the work.
 constexpr std::int64_t elements_worth_releasing = 1 << 12;
 
+inline bool keeps_lock(std::int64_t size) { return size < elements_worth_releasing; }
+
 // Calls function() without the interpreter lock, unless that would cost more than it does on so many elements.
 template <class Function>
 auto without_lock(std::int64_t size, Function&& function) {
-  if (size < elements_worth_releasing) return function();
+  if (keeps_lock(size)) return function();
   const Unlocked unlocked;
   return function();
 }

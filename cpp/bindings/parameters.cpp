@@ -45,7 +45,7 @@ void Parameters::find_written() {
   std::sort(written_.begin(), written_.end());
 }
 
-void Parameters::hold_gradient(std::size_t i, py::handle given, bool zero) {
+void Parameters::hold_gradient(std::size_t i, py::handle given, bool zero, bool alone) {
   Parameter& parameter = all[i];
   parameter.is_tensor = false;
   if (given.is_none()) return;
@@ -53,10 +53,10 @@ void Parameters::hold_gradient(std::size_t i, py::handle given, bool zero) {
     parameter.gradient = py::reinterpret_borrow<py::object>(given);
     return;
   }
-  if (can_be_seen(given) && (!zero || can_be_written(given))) {
-    parameter.gradient = py::reinterpret_borrow<py::object>(given);
-    parameter.is_tensor = true;
-    return;
+  if (can_be_seen(given)) {
+    parameter.is_tensor = alone && !(zero && (is_frozen(i) || !can_be_written(given)));
+    parameter.gradient = parameter.is_tensor ? py::reinterpret_borrow<py::object>(given) : held_array(given);
+    if (parameter.gradient) return;
   }
   hold_converted(parameter, given);
 }

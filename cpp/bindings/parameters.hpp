@@ -53,8 +53,9 @@ class Parameters {
   void find_written();
 
   // Holds the gradient that has come for a parameter, as an array, a SparseGrad or a tensor to be seen at a glance,
-  // which may run code of users. None: no gradient. `zero`: the step will set it to zero.
-  void hold_gradient(std::size_t i, py::handle given, bool zero);
+  // which may run code of users. None: no gradient. `zero`: the step will set it to zero. `alone`: until the step is
+  // done nothing else runs, so that nobody can free a tensor's memory meanwhile; else an array holds it.
+  void hold_gradient(std::size_t i, py::handle given, bool zero, bool alone);
 
   // Checks the gradient of a parameter, and the arrays that its step writes to, and gives the tensor what a step needs.
   // To be called when all are held: it runs no code of users, so that what it has seen stays as it is. Returns false

@@ -298,8 +298,9 @@ class PyPlan {
                             std::to_string(parameters_.all.size()) +
                             " parameters; give one for each, None where there is none this time");
     const Held held{parameters_};
+    const bool alone = runs_alone();
     for (std::size_t i = 0; i < given; ++i)
-      parameters_.hold_gradient(i, PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i)), extras.zero);
+      parameters_.hold_gradient(i, PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i)), extras.zero, alone);
     take_gradients(0, given);
     const std::vector<py::object> apart = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     for (const std::size_t i : parameters_.frozen) leave_out(i);
@@ -320,7 +321,7 @@ class PyPlan {
       throw py::value_error(owner_ + ".step_param: the step of " + label + " depends on sums over all of its group. " +
                             "Call step(grads).");
     const Held held{parameters_};
-    parameters_.hold_gradient(i, gradient, extras.zero);
+    parameters_.hold_gradient(i, gradient, extras.zero, runs_alone());
     take_gradients(i, i + 1);
     if (!parameters_.all[i].gradient) return;
     const std::vector<py::object> apart = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
@@ -330,6 +331,14 @@ class PyPlan {
       updated_count_ += 1;
     }
     for (const py::object& array : apart) array.attr("fill")(0);
+  }
+
+  // Whether a step runs from its checks to its end with the interpreter lock and without Python.
+  bool runs_alone() const {
+    if (plan_->transform || plan_->reduce) return false;
+    std::int64_t size = 0;
+    for (const Parameter& parameter : parameters_.all) size += parameter.array.size();
+    return keeps_lock(plan_->averaging.steps ? 2 * size : size);
   }
 
   // Those of the parameters [first, last), all from the beginning where a second look may have run code of users.

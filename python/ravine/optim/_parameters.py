@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ravine import _core
-from ravine._arrays import as_array, check_overlap, describe, is_tensor, parameter_array, place
+from ravine._arrays import as_array, check_overlap, describe, parameter_array, place
 from ravine._hyper import shown, whole
 from ravine._sparse import SparseGrad, is_sparse_tensor
 from ravine.nn.parameter import Parameter, gradients_of
@@ -81,7 +81,7 @@ class Record:
             return lambda: setattr(param, "grad", None)
         if isinstance(grad, SparseGrad):
             return lambda: setattr(param, "grad", grad.without_rows())
-        if is_sparse_tensor(grad) or (is_tensor(grad) and not grad.requires_grad):
+        if is_sparse_tensor(grad):
             zero: Callable[[], object] = grad.zero_
             return zero
         where = f"{owner}.zero_grad: the gradient of {self.label}"
