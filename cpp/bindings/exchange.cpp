@@ -29,7 +29,7 @@ struct Tensor {
     std::uint16_t lanes;
   } dtype;
   std::int64_t* shape;
-  std::int64_t* strides;  // in elements; null for C order
+  std::int64_t* strides;  // in elements
   std::uint64_t byte_offset;
 };
 
@@ -109,25 +109,23 @@ const Glance* glance_of(PyTypeObject* type) {
   }
 }
 
-// Whether elements follow one another in memory, the last axis fastest, or the first.
+// Whether elements follow one another in memory, the last axis fastest, or the first. Since DLPack 1.2, before there
+// were tables, strides are always given.
 int order_of(const dlpack::Tensor& tensor, std::int64_t size) {
   if (size == 0) return c_contiguous | f_contiguous;
   const int n = tensor.dimensions;
+  if (n > 0 && !tensor.strides) return 0;
   const auto follows = [&](bool last_is_fastest) {
     std::int64_t expected = 1;
     for (int k = 0; k < n; ++k) {
       const int axis = last_is_fastest ? n - 1 - k : k;
       if (tensor.shape[axis] == 1) continue;
-      const std::int64_t stride = tensor.strides[axis];
-      if (stride != expected) return false;
+      if (tensor.strides[axis] != expected) return false;
       expected *= tensor.shape[axis];
     }
     return true;
   };
-  if (tensor.strides) return (follows(true) ? c_contiguous : 0) | (follows(false) ? f_contiguous : 0);
-  int longer = 0;  // axes of more than one element
-  for (int axis = 0; axis < n; ++axis) longer += tensor.shape[axis] > 1;
-  return c_contiguous | (longer < 2 ? f_contiguous : 0);
+  return (follows(true) ? c_contiguous : 0) | (follows(false) ? f_contiguous : 0);
 }
 
 std::optional<Seen> seen_through(const Glance& glance, py::handle object) {

@@ -74,6 +74,7 @@ class PyPlan {
       tensor.group = group;
       tensor.step_count = number_in<std::int64_t>(step_count, "the step count of " + parameter.array.label());
       tensors.push_back(std::move(tensor));
+      size_ += tensors.back().size;
       groups = std::max(groups, group + 1);
     }
     readers_.resize(groups);
@@ -335,10 +336,7 @@ class PyPlan {
 
   // Whether a step runs from its checks to its end with the interpreter lock and without Python.
   bool runs_alone() const {
-    if (plan_->transform || plan_->reduce) return false;
-    std::int64_t size = 0;
-    for (const Parameter& parameter : parameters_.all) size += parameter.array.size();
-    return keeps_lock(plan_->averaging.steps ? 2 * size : size);
+    return !plan_->transform && !plan_->reduce && keeps_lock(plan_->averaging.steps ? 2 * size_ : size_);
   }
 
   // Those of the parameters [first, last), all from the beginning where a second look may have run code of users.
@@ -425,6 +423,7 @@ class PyPlan {
 
   std::string owner_;
   Parameters parameters_;
+  std::int64_t size_ = 0;             // of all of them, in elements
   std::vector<HyperReader> readers_;  // of each group
   bool is_ready_ = false;             // whether every parameter has its rule, and what steps write to is known
   bool is_busy_ = false;
