@@ -136,6 +136,21 @@ def test_a_gradient_whose_negation_is_postponed():
 
 
 @pytest.mark.parametrize("n", [1, 3])
+def test_a_copy_of_a_gradient_is_not_set_to_zero_in_its_place(n):
+    p = torch.nn.Parameter(torch.zeros(n))
+    p.grad = torch.complex(torch.zeros(n), torch.arange(1.0, n + 1)).conj().imag
+    before = p.grad.clone()
+    optimizer = optim.SGD([p], lr=1.0)
+    accumulator = optim.Accumulator(optim.SGD([torch.nn.Parameter(torch.zeros(n))], lr=1.0), every=2)
+    for step in (lambda: optimizer.step(zero_grad=True), lambda: accumulator.step([p.grad], zero_grad=True)):
+        with pytest.raises(ValueError, match="torch postpones, and cannot be set to zero"):
+            step()
+    assert torch.equal(p.grad, before)
+    assert torch.equal(p.detach(), torch.zeros(n))
+    assert accumulator.pending == 0
+
+
+@pytest.mark.parametrize("n", [1, 3])
 def test_a_parameter_whose_negation_is_postponed_by_new_data(n):
     p = torch.nn.Parameter(torch.ones(n))
     optimizer = optim.SGD([p], lr=1.0)

@@ -58,21 +58,22 @@ void Parameters::hold_gradient(std::size_t i, py::handle given, bool zero, bool 
     parameter.gradient = parameter.is_tensor ? py::reinterpret_borrow<py::object>(given) : held_array(given);
     if (parameter.gradient) return;
   }
-  hold_converted(parameter, given);
+  hold_converted(parameter, given, zero);
 }
 
-void Parameters::hold_converted(Parameter& parameter, py::handle given) {
+void Parameters::hold_converted(Parameter& parameter, py::handle given, bool zero) {
   parameter.is_tensor = false;
-  parameter.gradient = in_python(
-      [&] { return py::object(py::module_::import("ravine._sparse").attr("as_gradient")(given, where(parameter))); });
+  parameter.gradient = in_python([&] {
+    return py::object(py::module_::import("ravine._sparse").attr("as_gradient")(given, where(parameter), zero));
+  });
   if (!is_array(parameter.gradient)) parameter.sparse.hold(where(parameter), parameter.gradient);
 }
 
-void Parameters::look_twice() {
+void Parameters::look_twice(bool zero) {
   for (Parameter& parameter : all) {
     if (!parameter.gradient || !parameter.is_tensor) continue;
     const auto seen = see(parameter.gradient);
-    if (!seen || !fits(*seen, parameter.array)) hold_converted(parameter, py::object(parameter.gradient));
+    if (!seen || !fits(*seen, parameter.array)) hold_converted(parameter, py::object(parameter.gradient), zero);
   }
 }
 

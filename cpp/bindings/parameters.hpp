@@ -63,7 +63,7 @@ class Parameters {
   bool take_gradient(std::size_t i, Plan::Tensor& tensor, const Plan::Group& group);
 
   // Makes arrays of the tensors that do not fit, or errors that say why, which may run code of users.
-  void look_twice();
+  void look_twice(bool zero);
 
   // Makes sure that the parameter and its average are as they were, with a gradient or without.
   void check_average(std::size_t i) const;
@@ -88,7 +88,7 @@ class Parameters {
 
   std::string where(const Parameter& parameter) const { return owner_ + ": " + parameter.array.label(); }
   void take_dense(Parameter& parameter, Plan::Tensor& tensor);
-  void hold_converted(Parameter& parameter, py::handle given);
+  void hold_converted(Parameter& parameter, py::handle given, bool zero);
   bool take_tensor(Parameter& parameter, Plan::Tensor& tensor);
   void take_sparse(Parameter& parameter, Plan::Tensor& tensor, const Plan::Group& group);
   void check_overlap(const Parameter& parameter, py::handle gradient) const;

@@ -302,7 +302,7 @@ class PyPlan {
     const bool alone = runs_alone();
     for (std::size_t i = 0; i < given; ++i)
       parameters_.hold_gradient(i, PyTuple_GET_ITEM(items.ptr(), py::ssize_t(i)), extras.zero, alone);
-    take_gradients(0, given);
+    take_gradients(0, given, extras.zero);
     const std::vector<py::object> apart = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     for (const std::size_t i : parameters_.frozen) leave_out(i);
     check_norm(extras);
@@ -323,7 +323,7 @@ class PyPlan {
                             "Call step(grads).");
     const Held held{parameters_};
     parameters_.hold_gradient(i, gradient, extras.zero, runs_alone());
-    take_gradients(i, i + 1);
+    take_gradients(i, i + 1, extras.zero);
     if (!parameters_.all[i].gradient) return;
     const std::vector<py::object> apart = extras.zero ? parameters_.check_can_be_zeroed() : std::vector<py::object>();
     if (!parameters_.is_frozen(i)) {
@@ -340,14 +340,14 @@ class PyPlan {
   }
 
   // Those of the parameters [first, last), all from the beginning where a second look may have run code of users.
-  void take_gradients(std::size_t first, std::size_t last) {
+  void take_gradients(std::size_t first, std::size_t last, bool zero) {
     for (std::size_t i = first; i < last; ++i) {
       Plan::Tensor& tensor = plan_->tensors[i];
       if (parameters_.take_gradient(i, tensor, plan_->groups[tensor.group])) {
         if (plan_->averaging.steps) parameters_.check_average(i);
       } else {
-        parameters_.look_twice();
-        return take_gradients(first, last);
+        parameters_.look_twice(zero);
+        return take_gradients(first, last, zero);
       }
     }
   }

@@ -210,8 +210,16 @@ def _from_torch(tensor: Any) -> SparseGrad:
     return SparseGrad(tensor._indices()[0], tensor._values(), tuple(tensor.shape))
 
 
-def as_gradient(value: object, label: str) -> Array | SparseGrad:
-    """Return a gradient that is no NumPy array as one, or as a SparseGrad. Called by the compiled part at a step."""
+def as_gradient(value: Any, label: str, zero: bool = False) -> Array | SparseGrad:
+    """Return a gradient that is no NumPy array as one, or as a SparseGrad. Called by the compiled part at a step.
+
+    Where it is to be set to zero (`zero`), a copy will not do.
+    """
+    if zero and is_tensor(value) and (value.is_neg() or value.is_conj()):
+        raise ValueError(
+            f"{label}: its gradient is a tensor whose sign torch postpones, and cannot be set to zero. Pass "
+            "grad.resolve_conj().resolve_neg(), or leave zeroing out."
+        )
     try:
         gradient = as_array_or_sparse(value)
     except (TypeError, ValueError) as error:

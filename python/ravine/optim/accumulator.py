@@ -296,7 +296,9 @@ class _Window:
             if gradient is None:
                 continue
             given = gradients[i] = (
-                gradient if isinstance(gradient, np.ndarray) else as_gradient(gradient, f"Accumulator: {record.label}")
+                gradient
+                if isinstance(gradient, np.ndarray)
+                else as_gradient(gradient, f"Accumulator: {record.label}", zeroed_for is not None)
             )
             is_sparse = isinstance(given, SparseGrad)
             if self.counts[1 + i] > 0 if is_sparse else i in sparse:
